@@ -1,0 +1,200 @@
+"""A command: a configuration dataclass, a function from it to an outcome, and nothing else.
+
+The flags, their help, the environment variables and the keys of configuration files all come from
+the dataclass. The options that every command has (``--json``, ``--config`` …) are added here.
+"""
+
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ds_cli import settings
+from ds_cli.console import Talk
+from ds_cli.errors import guarded
+from ds_cli.fields import ConfigField, fields_of
+from ds_cli.outcome import ExitCode, Outcome
+from ds_cli.print_config import config_as_toml
+
+__all__ = ["Command"]
+
+_METAVARS = {int: "INT", float: "NUMBER", Path: "PATH", str: "TEXT"}
+_COMMON = "Options of every command"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One command of the command line.
+
+    Attributes:
+        name: As typed: ``serve-bench``.
+        config: The configuration dataclass of the library.
+        run: The configuration and the streams in, the outcome out. Its docstring is the help.
+        positional: Keys that are given by place rather than by flag.
+    """
+
+    name: str
+    config: type
+    run: Callable[[Any, Talk], Outcome]
+    positional: tuple[str, ...] = ()
+
+    def to_typer(self) -> typer.Typer:
+        """The command as a Typer application of one command."""
+        app = typer.Typer(add_completion=True, rich_markup_mode="rich")
+        app.command(name=self.name, help=inspect.getdoc(self.run), context_settings=CONTEXT)(
+            self._callback()
+        )
+        return app
+
+    def _callback(self) -> Callable[..., int]:
+        fields = fields_of(self.config)
+        keys = {_parameter_name(key): key for key in fields}
+
+        def callback(**arguments: Any) -> int:
+            common = {name: arguments.pop(name) for name in _COMMON_OPTIONS}
+            flags = {keys[name]: value for name, value in arguments.items() if value is not None}
+            return self._execute(flags, **common)
+
+        parameters = [*self._parameters(fields), *_common_parameters()]
+        callback.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            parameters, return_annotation=int
+        )
+        callback.__annotations__ = {p.name: p.annotation for p in parameters}
+        return callback
+
+    def _parameters(self, fields: Mapping[str, ConfigField]) -> Iterator[inspect.Parameter]:
+        for key, field in fields.items():
+            info = _argument(field) if key in self.positional else _option(field)
+            yield _parameter(_parameter_name(key), _typer_type(field), info)
+
+    def _execute(self, flags: Mapping[str, Any], *, preset: str | None, config: Path | None,
+                 set_: list[str] | None, print_config: bool, json: bool, quiet: bool,
+                 debug: bool) -> int:  # fmt: skip
+        talk = Talk(as_json=json, quiet=quiet)
+
+        def work() -> ExitCode:
+            layers = [
+                *([settings.preset_layer(self.name, preset)] if preset else []),
+                *([settings.file_layer(config)] if config else []),
+                settings.environment_layer(self.name.replace("-", "_"), os.environ),
+                settings.set_layer(set_ or []),
+                settings.Layer(source="the command line", values=flags, spelling="--{key}"),
+            ]
+            resolved = settings.resolve(self.config, layers)
+            if print_config:
+                outcome = config_as_toml(self.name, resolved)
+            else:
+                outcome = self.run(resolved.config, talk)
+            talk.result(outcome)
+            return ExitCode.DONE if outcome.passed else ExitCode.GATE_FAILED
+
+        return guarded(work, talk, debug=debug)
+
+
+CONTEXT = {
+    "help_option_names": ["--help", "-h"],
+    "token_normalize_func": lambda token: token.replace("-", "_"),
+}
+
+_COMMON_OPTIONS: dict[str, Any] = {
+    "preset": Annotated[
+        str | None,
+        typer.Option("--preset", help="A named set of values that comes with the toolkit.",
+                     rich_help_panel=_COMMON),
+    ],
+    "config": Annotated[
+        Path | None,
+        typer.Option("--config", help="A TOML file of values, stronger than the preset.",
+                     rich_help_panel=_COMMON),
+    ],
+    "set_": Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One value by its key; repeatable.",
+                     rich_help_panel=_COMMON),
+    ],
+    "print_config": Annotated[
+        bool,
+        typer.Option("--print_config", help="Print the resulting configuration and stop.",
+                     rich_help_panel=_COMMON),
+    ],
+    "json": Annotated[
+        bool,
+        typer.Option("--json", help="Print the result as one JSON document.",
+                     rich_help_panel=_COMMON),
+    ],
+    "quiet": Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Say nothing on stderr except errors.",
+                     rich_help_panel=_COMMON),
+    ],
+    "debug": Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_COMMON),
+    ],
+}  # fmt: skip
+
+
+def _common_parameters() -> Iterator[inspect.Parameter]:
+    for name, annotation in _COMMON_OPTIONS.items():
+        is_flag = annotation.__origin__ is bool
+        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY,
+                                default=False if is_flag else None,
+                                annotation=annotation)  # fmt: skip
+
+
+def _parameter_name(key: str) -> str:
+    return key.replace(".", "__")
+
+
+def _parameter(name: str, kind: Any, info: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
+                             annotation=Annotated[kind, info])  # fmt: skip
+
+
+def _typer_type(field: ConfigField) -> Any:
+    """What Typer parses; everything but switches and paths stays text until it is resolved."""
+    if field.is_list:
+        return list[str] | None
+    return (field.kind if field.kind in (bool, Path) else str) | None
+
+
+def _metavar(field: ConfigField) -> str | None:
+    if field.choices:
+        return "|".join(field.choices)
+    if field.parser is not None:
+        return field.parser.__name__.removeprefix("parse_").upper()
+    return _METAVARS.get(field.kind, "TEXT")
+
+
+def _shown_default(field: ConfigField) -> str | bool:
+    if field.required or field.default in (None, False, [], ()):
+        return False
+    return str(field.default)
+
+
+def _completion(field: ConfigField) -> Callable[[str], list[str]] | None:
+    if not field.choices:
+        return None
+    return lambda incomplete: [c for c in field.choices if c.startswith(incomplete)]
+
+
+def _option(field: ConfigField) -> Any:
+    flag = f"--{field.key}"
+    if field.kind is bool:
+        declaration = f"{flag}/--no_{field.key}" if field.default else flag
+        return typer.Option(declaration, help=field.help, show_default=_shown_default(field))
+    return typer.Option(
+        flag,
+        help=field.help + (" [required]" if field.required else ""),
+        metavar=_metavar(field),
+        show_default=_shown_default(field),
+        autocompletion=_completion(field),
+    )
+
+
+def _argument(field: ConfigField) -> Any:
+    return typer.Argument(metavar=field.key.upper(), help=field.help, show_default=False)
