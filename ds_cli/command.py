@@ -87,7 +87,7 @@ class Command:
         models = [path for path in paths if path not in files]
         if len(models) > 1:
             raise InputError(f"expected one model configuration, got {len(models)} by --config")
-        return files, {"config": path for path in models}
+        return files, {"config": models[0]} if models else {}
 
     def _execute(
         self,
