@@ -65,7 +65,7 @@ def build(checkpoint: Checkpoint, recognised: Recognised) -> PreTrainedModel:
     state = {
         recognised.names[name]: checkpoint.read(name)
         for name in checkpoint.infos
-        if not recognised.names[name].startswith(recognised.spare or "\0")
+        if name not in recognised.left_out
     }
     what = f"the weights of {recognised.architecture}"
     with blamed_on(checkpoint.source, what), quiet():
@@ -78,6 +78,7 @@ def build(checkpoint: Checkpoint, recognised: Recognised) -> PreTrainedModel:
             f"{checkpoint.source} does not fit {recognised.architecture}: {fit}",
             hint="name the config.json of the model with --model_config",
         )
+    model.config.name_or_path = recognised.config.name_or_path
     model.eval()  # type: ignore[no-untyped-call]
     return model
 

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import transformers
@@ -10,7 +11,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 from deepseek.errors import InputError
-from deepseek.formats.architectures.recognise import head_of
+from deepseek.formats.architectures.recognise import left_out, shown_class
 from deepseek.formats.architectures.recognised import Recognised
 from deepseek.formats.architectures.table import FAMILIES
 from deepseek.formats.checkpoint import Checkpoint
@@ -42,25 +43,15 @@ def configured(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Iterator[
             f"{config.model_type}, which its configuration names"
         )
     family = next((one for one in FAMILIES if one.model_type == config.model_type), None)
-    shown = head_of(family, checkpoint) if family else None
     for name in known:
-        heads = family.heads if family else ()
-        spare = next((head.spare for head in heads if head.architecture == name), ())
-        yield Recognised(config=config, architecture=name, names=names, spare=spare)
-    if shown is not None and shown[0].architecture not in known:
-        head, canonical = shown
-        note = f"the tensors show {head.architecture}"
+        spare = left_out(family, checkpoint, name) if family else frozenset()
+        yield Recognised(config=config, architecture=name, names=names, left_out=spare)
+    shown = shown_class(family, checkpoint, config) if family else None
+    if shown is not None and shown.architecture not in known:
+        note = f"the tensors show {shown.architecture}"
         if known:
             note += f", while the configuration says {known[0]}"
-        without = head.optional and head.optional[0] not in canonical.values()
-        yield Recognised(
-            config=config,
-            architecture=head.architecture,
-            arguments={head.optional[1]: False} if head.optional and without else {},
-            names=names,
-            spare=head.spare,
-            notes=(note,),
-        )
+        yield replace(shown, notes=(note,))
     if not known and shown is None:
         yield Recognised(
             config=config,

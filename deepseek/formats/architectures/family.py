@@ -66,6 +66,7 @@ class Family:
         draft: The configuration from the shapes. Raises ``Differs`` where they contradict.
         heads: The model classes, the more particular ones first.
         canonical: From other names in use to the family's own.
+        renames: Transformers does not know those other names itself.
     """
 
     title: str
@@ -76,6 +77,7 @@ class Family:
     draft: Callable[[Shapes], Draft]
     heads: tuple[Head, ...]
     canonical: Callable[[str], str] = lambda name: name
+    renames: bool = False
 
 
 def heads_of_width(hidden: int, what: str) -> tuple[int, str]:

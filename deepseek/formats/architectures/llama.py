@@ -3,7 +3,7 @@
 from deepseek.formats.architectures.family import Draft, Family, Head
 from deepseek.formats.architectures.shapes import Differs, Shapes
 
-__all__ = ["LLAMA", "QWEN2", "QWEN3"]
+__all__ = ["LLAMA", "MISTRAL", "QWEN2", "QWEN3"]
 
 _LANDMARKS = (
     "embed_tokens.weight",
@@ -21,6 +21,8 @@ _BIASED = "layers.0.self_attn.q_proj.bias"
 _HEAD_NORM = "layers.0.self_attn.q_norm.weight"
 _FREQUENCIES = ("rotary_emb.inv_freq", "layers.0.self_attn.rotary_emb.inv_freq")
 _GEMMA_VOCABULARIES = (256_000, 256_128, 262_144, 262_208)
+_MISTRAL_VOCABULARY = 32_768
+_MISTRAL_FIRST = (32_000, 14_336)  # vocabulary and feed-forward width of the first versions
 _WIDE = 3072  # published models from this width on have heads of 128, most smaller ones of 64
 
 # What published models with a vocabulary of that size use, beyond the defaults of transformers.
@@ -55,7 +57,7 @@ def _decoder(shapes: Shapes) -> Draft:
         "num_key_value_heads": keys // head,
         "head_dim": head,
         "intermediate_size": shapes.rows("layers.0.mlp.gate_proj.weight"),
-        "tie_word_embeddings": shapes.tied("lm_head.weight"),
+        "tie_word_embeddings": shapes.shared("lm_head.weight"),
         **settings,
     }
     note = (
@@ -105,8 +107,19 @@ def _llama(shapes: Shapes) -> Draft:
     draft = _decoder(shapes)
     draft.config["attention_bias"] = _BIASED in shapes
     draft.config["mlp_bias"] = "layers.0.mlp.gate_proj.bias" in shapes
+    return draft
+
+
+def _mistral(shapes: Shapes) -> Draft:
+    if _BIASED in shapes or _HEAD_NORM in shapes:
+        raise Differs("biases or norms of queries and keys")
+    draft = _decoder(shapes)
+    form = draft.config["vocab_size"], draft.config["intermediate_size"]
+    if form[0] != _MISTRAL_VOCABULARY and form != _MISTRAL_FIRST:
+        raise Differs("sizes of no published Mistral; Llama has the same names")
+    draft.config |= {"sliding_window": None}
     draft.notes.append(
-        "Mistral has the same names; its sliding window is not told by shapes and was left out"
+        "assumed no sliding window, which the first Mistral had: --model_config settles it"
     )
     return draft
 
@@ -140,6 +153,7 @@ def _heads(name: str) -> tuple[Head, ...]:
         Head(
             architecture=f"{name}ForCausalLM",
             prefixed=True,
+            config=(("tie_word_embeddings", True),),
             note="no lm_head.weight: assumed a language model whose head is its embedding",
         ),
         Head(architecture=f"{name}Model"),
@@ -154,6 +168,15 @@ LLAMA = Family(
     landmarks=_LANDMARKS,
     draft=_llama,
     heads=_heads("Llama"),
+)
+MISTRAL = Family(
+    title="Mistral",
+    model_type="mistral",
+    base="model",
+    parts=_PARTS,
+    landmarks=_LANDMARKS,
+    draft=_mistral,
+    heads=_heads("Mistral"),
 )
 QWEN2 = Family(
     title="Qwen 2",

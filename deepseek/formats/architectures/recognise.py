@@ -1,9 +1,10 @@
 """Tell the architecture of a checkpoint from the names and shapes of its tensors."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
+from transformers import PretrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from deepseek.errors import InputError
@@ -14,7 +15,7 @@ from deepseek.formats.architectures.table import FAMILIES
 from deepseek.formats.checkpoint import Checkpoint
 from deepseek.formats.damage import reason
 
-__all__ = ["head_of", "recognise_by_shapes"]
+__all__ = ["left_out", "recognise_by_shapes", "shown_class"]
 
 _NEAREST = 3
 
@@ -58,11 +59,20 @@ def recognise_by_shapes(checkpoint: Checkpoint) -> Recognised:
     raise _unknown(checkpoint, misses)
 
 
-def head_of(family: Family, checkpoint: Checkpoint) -> tuple[Head, dict[str, str]] | None:
-    """The class of a family that a checkpoint's names show, and its names in the family."""
+def shown_class(
+    family: Family, checkpoint: Checkpoint, config: PretrainedConfig
+) -> Recognised | None:
+    """The class of a family that the names of a checkpoint show, if the configuration is known."""
     named = _named(family, checkpoint, "")
     head = _head(family, named)
-    return (head, named.names) if head else None
+    return _answer(family, head, named, "", config) if head else None
+
+
+def left_out(family: Family, checkpoint: Checkpoint, architecture: str) -> frozenset[str]:
+    """Names that a class of the family does not use, though older checkpoints carry them."""
+    heads = (head for head in family.heads if head.architecture == architecture)
+    spare = next((head.spare for head in heads), ())
+    return _spare(_named(family, checkpoint, ""), spare)
 
 
 def _matched(family: Family, checkpoint: Checkpoint, outer: str) -> Recognised | _Miss:
@@ -86,23 +96,38 @@ def _matched(family: Family, checkpoint: Checkpoint, outer: str) -> Recognised |
         if head is None:
             raise Differs("no head that is known")  # noqa: TRY301 - one way out for all of them
         config = CONFIG_MAPPING[family.model_type](
-            architectures=[head.architecture], **draft.config, **_labels(head, shapes)
+            architectures=[head.architecture],
+            **{**draft.config, **dict(head.config), **_labels(head, shapes)},
         )
     except Differs as difference:
         return _Miss(family=family, found=found, difference=str(difference))
     except Exception as error:  # noqa: BLE001 - transformers checks what it is given
         return _Miss(family=family, found=found, difference=reason(error))
+    answer = _answer(family, head, named, outer, config)
+    found_out = f"recognised {head.architecture} by names and shapes"
+    return replace(answer, notes=(found_out, *draft.notes, *_head_notes(head, shapes)))
+
+
+def _answer(
+    family: Family, head: Head, named: _Named, outer: str, config: PretrainedConfig
+) -> Recognised:
+    there = set(named.names.values())
+    lacks = head.optional is not None and head.optional[0] not in there
     return Recognised(
         config=config,
         architecture=head.architecture,
-        arguments=_arguments(head, named),
-        names=named.names,
-        spare=head.spare,
-        notes=(
-            f"recognised {head.architecture} by names and shapes",
-            *draft.notes,
-            *_head_notes(head, shapes),
-        ),
+        arguments={head.optional[1]: False} if head.optional and lacks else {},
+        names={
+            theirs: ours if family.renames else theirs.removeprefix(outer)
+            for theirs, ours in named.names.items()
+        },
+        left_out=_spare(named, head.spare),
+    )
+
+
+def _spare(named: _Named, beginnings: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(
+        theirs for theirs, ours in named.names.items() if beginnings and ours.startswith(beginnings)
     )
 
 
@@ -154,12 +179,6 @@ def _head_notes(head: Head, shapes: Shapes) -> Iterator[str]:
         )
     elif rows:
         yield f"the names of the {rows[0]} labels are not in the weights"
-
-
-def _arguments(head: Head, named: _Named) -> Mapping[str, Any]:
-    if head.optional is None or head.optional[0] in named.names.values():
-        return {}
-    return {head.optional[1]: False}
 
 
 def _unknown(checkpoint: Checkpoint, misses: list[_Miss]) -> InputError:

@@ -17,8 +17,8 @@ class Recognised:
         config: The configuration.
         architecture: Name of the class in transformers.
         arguments: What its constructor takes besides the configuration.
-        names: For each name in the checkpoint, the name in the class.
-        spare: Beginnings of names that the class does not use and older checkpoints carry.
+        names: For each name in the checkpoint, one that transformers knows for the class.
+        left_out: Names in the checkpoint that the class does not use: older ones carry them.
         notes: How it was told and what was assumed.
     """
 
@@ -26,5 +26,5 @@ class Recognised:
     architecture: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)
-    spare: tuple[str, ...] = ()
+    left_out: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()

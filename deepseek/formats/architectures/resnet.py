@@ -77,6 +77,7 @@ RESNET = Family(
     ),
     draft=_draft,
     canonical=_of_transformers,
+    renames=True,
     heads=(
         Head(
             architecture="ResNetForImageClassification",

@@ -39,9 +39,9 @@ class Shapes:
         """Shape of a tensor that is not in the base model; None where it is absent."""
         return self._sizes.get(name)
 
-    def tied(self, name: str) -> bool:
-        """Whether a tensor outside the base model is absent or the same as another one."""
-        return name not in self._sizes or name in self._shared
+    def shared(self, name: str) -> bool:
+        """Whether a tensor outside the base model is the same as another one."""
+        return name in self._shared
 
     def of(self, name: str, rank: int) -> tuple[int, ...]:
         """Shape of a tensor.

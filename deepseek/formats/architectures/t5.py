@@ -68,15 +68,8 @@ T5 = Family(
         ),
         Head(
             architecture="T5ForConditionalGeneration",
-            needs=(
-                "transformer.decoder.final_layer_norm.weight",
-                "transformer.decoder.block.0.layer.2.DenseReluDense.wi.weight",
-            ),
-            note="no lm_head.weight: assumed that the head is the embedding",
-        ),
-        Head(
-            architecture="T5Model",
             needs=("transformer.decoder.final_layer_norm.weight",),
+            note="no lm_head.weight: assumed that the head is the embedding",
         ),
         Head(architecture="T5EncoderModel"),
     ),

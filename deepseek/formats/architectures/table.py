@@ -5,7 +5,7 @@ from deepseek.formats.architectures.bert import BERT, ROBERTA
 from deepseek.formats.architectures.distilbert import DISTILBERT
 from deepseek.formats.architectures.family import Family
 from deepseek.formats.architectures.gpt2 import GPT2
-from deepseek.formats.architectures.llama import LLAMA, QWEN2, QWEN3
+from deepseek.formats.architectures.llama import LLAMA, MISTRAL, QWEN2, QWEN3
 from deepseek.formats.architectures.resnet import RESNET
 from deepseek.formats.architectures.t5 import T5
 from deepseek.formats.architectures.vit import VIT
@@ -20,6 +20,7 @@ FAMILIES: tuple[Family, ...] = (
     GPT2,
     QWEN3,
     QWEN2,
+    MISTRAL,
     LLAMA,
     VIT,
     RESNET,
