@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from deepseek.health.cgroup import cpu_quota
 from deepseek.health.check import Check, Observation, absent
-from deepseek.health.checks.torch_facts import torch_facts
+from deepseek.health.checks.torch_facts import TORCH_LIMIT, torch_facts
 from deepseek.health.machine import Machine, ProbeFailure
 from deepseek.health.requirements import Kind
 
@@ -145,7 +145,7 @@ CHECKS = (
         expects="as many threads as there are usable cores",
         meaning="the processors are used badly",
         look=_threads,
-        limit=15.0,
+        limit=TORCH_LIMIT + 1,
         after=("torch",),
     ),
     Check(

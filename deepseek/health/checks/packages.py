@@ -12,7 +12,7 @@ from deepseek.units import format_seconds
 
 __all__ = ["CHECKS", "onnx_runtime_package"]
 
-_LIMIT = 10.0
+_LIMIT = 12.0
 
 
 def _python(machine: Machine) -> Observation:

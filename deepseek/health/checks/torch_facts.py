@@ -7,7 +7,7 @@ from deepseek.health.machine import Machine, ProbeFailure
 
 __all__ = ["TORCH_LIMIT", "TorchFacts", "no_torch", "torch_facts"]
 
-TORCH_LIMIT = 12.0  # seconds; reading a CUDA build from a cold disk takes most of them
+TORCH_LIMIT = 15.0  # seconds; reading a CUDA build from a cold disk takes most of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
