@@ -120,7 +120,7 @@ class Machine:
         quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
         ran = self.run(command, {**self.environ, **quiet}, limit)
         if ran.overdue:
-            raise ProbeFailure(f"no answer within {limit:g} s")
+            raise ProbeFailure(f"no answer within {limit:g} s{self._busy()}")
         if ran.code != 0:
             raise ProbeFailure(_reason(ran))
         for line in reversed(ran.out.splitlines()):
@@ -128,6 +128,13 @@ class Machine:
                 facts: dict[str, Any] = json.loads(line)
                 return facts | {"stderr": ran.err}
         raise ProbeFailure(f"the probe {name} ended without an answer")
+
+    def _busy(self) -> str:
+        """That others take our processors, where they do: a slow answer is then no defect."""
+        load = (self.text("/proc/loadavg") or "0").split()[0]
+        if float(load) <= 2 * len(self.affinity):
+            return ""
+        return f"; the machine is busy (load {load} on {len(self.affinity)} processors)"
 
 
 def _reason(ran: Ran) -> str:

@@ -10,7 +10,7 @@ from deepseek.health.programs import Ran
 
 
 def answering(ran: Ran) -> Machine:
-    return Machine(run=lambda command, environ, limit: ran, environ={})
+    return Machine(root=Path("/nowhere"), run=lambda command, environ, limit: ran, environ={})
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,23 @@ def test_a_probe_that_fails_gives_its_reason_in_one_line(ran: Ran, reason: str) 
     with pytest.raises(ProbeFailure) as caught:
         answering(ran).probe("jit", limit=2)
     assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("load", "addition"),
+    [
+        ("9.50 4.00 2.00 1/100 42", "; the machine is busy (load 9.50 on 2 processors)"),
+        ("3.90 4.00 2.00 1/100 42", ""),
+    ],
+)
+def test_a_busy_machine_is_said_to_be_busy(tmp_path: Path, load: str, addition: str) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc" / "loadavg").write_text(load)
+    machine = Machine(root=tmp_path, environ={}, affinity=frozenset({0, 1}),
+                      run=lambda command, environ, limit: Ran(code=None, overdue=True))  # fmt: skip
+    with pytest.raises(ProbeFailure) as caught:
+        machine.probe("jit", limit=2)
+    assert str(caught.value) == f"no answer within 2 s{addition}"
 
 
 def test_facts_are_found_behind_noise() -> None:

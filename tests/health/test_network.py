@@ -5,6 +5,7 @@ import pytest
 
 from deepseek.health.checks import CHECKS
 from deepseek.health.machine import Machine
+from deepseek.health.programs import Ran
 
 Fake = Callable[..., Machine]
 Answer = Callable[..., dict[str, Any]]
@@ -32,4 +33,6 @@ def test_a_torch_without_gloo(fake: Fake, torch_answer: Answer) -> None:
 def test_without_torch_it_is_pointless(fake: Fake, torch_answer: Answer) -> None:
     (is_pointless,) = GLOO.pointless
     assert is_pointless(fake()) == "torch does not import"
+    slow = {"torch_facts": Ran(code=None, overdue=True)}
+    assert is_pointless(fake({}, slow)) == "torch does not answer in time"
     assert is_pointless(fake({}, torch_answer())) is None

@@ -46,9 +46,10 @@ def torch_facts(machine: Machine) -> TorchFacts:
 
 
 def no_torch(machine: Machine) -> str | None:
-    """Why checks that ask torch are pointless here: it does not import."""
+    """Why checks that ask torch are pointless here, or None."""
     try:
         torch_facts(machine)
-    except ProbeFailure:
-        return "torch does not import"
+    except ProbeFailure as error:
+        slow = str(error).startswith("no answer")
+        return "torch does not answer in time" if slow else "torch does not import"
     return None
