@@ -50,6 +50,5 @@ def no_torch(machine: Machine) -> str | None:
     try:
         torch_facts(machine)
     except ProbeFailure as error:
-        slow = str(error).startswith("no answer")
-        return "torch does not answer in time" if slow else "torch does not import"
+        return "torch does not answer in time" if error.overdue else "torch does not import"
     return None
