@@ -8,13 +8,13 @@ of that name is imported nor any of its code runs.
 import pickletools
 import re
 import warnings
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
+from torch._utils import IMPORT_MAPPING, NAME_MAPPING
 
 from deepseek.errors import InputError
 from deepseek.formats.damage import reason
@@ -181,7 +181,7 @@ def _mentioned(stream: IO[bytes]) -> Iterator[str]:
 
 
 def _modern(module: str, name: str) -> str:
-    """The name as Python 3 has it; torch translates those of Python 2 likewise."""
+    """The name as torch understands it, which translates some of Python 2."""
     if (module, name) in NAME_MAPPING:
         module, name = NAME_MAPPING[module, name]
     return f"{IMPORT_MAPPING.get(module, module)}.{name}"

@@ -46,10 +46,10 @@ def read_gguf(path: Path) -> Checkpoint:
     header = read_gguf_header(path)
     kinds = {name: _kind(path, name, tensor) for name, tensor in header.tensors.items()}
     shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-    factors = None
+    factors: list[float] | None = None
     if _ROPE_FACTORS in header.tensors:
-        factors = _tensor(path, header.tensors[_ROPE_FACTORS], kinds[_ROPE_FACTORS])
-        factors = factors.flatten().tolist()
+        found = _tensor(path, header.tensors[_ROPE_FACTORS], kinds[_ROPE_FACTORS])
+        factors = found.flatten().tolist()
     weights = {name: shape for name, shape in shapes.items() if name != _ROPE_FACTORS}
     config = hugging_face_config(header.metadata, weights, factors)
     kept = header.tensors if config is None else weights
