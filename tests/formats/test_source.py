@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
@@ -58,8 +59,9 @@ class _Hub:
         self.files, self.folder = files, folder
         self.patterns: list[str] = []
 
-    def list_repo_files(self, _name: str) -> list[str]:
-        return self.files
+    def model_info(self, _name: str, *, timeout: float) -> SimpleNamespace:
+        assert 0 < timeout <= 20
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=name) for name in self.files])
 
     def snapshot(self, _name: str, **options: Any) -> str:
         self.patterns = options.get("allow_patterns", [])
