@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deepseek.errors import DeepseekError, GateError, InputError
     from deepseek.formats.model import load
+    from deepseek.quantization.config import QuantizeConfig
+    from deepseek.quantization.quantize import quantize
 
 try:
     __version__ = version("deepseek-toolkit")
@@ -21,10 +23,20 @@ _HOMES = {
     "DeepseekError": "deepseek.errors",
     "GateError": "deepseek.errors",
     "InputError": "deepseek.errors",
+    "QuantizeConfig": "deepseek.quantization.config",
     "load": "deepseek.formats.model",
+    "quantize": "deepseek.quantization.quantize",
 }
 
-__all__ = ["DeepseekError", "GateError", "InputError", "__version__", "load"]
+__all__ = [
+    "DeepseekError",
+    "GateError",
+    "InputError",
+    "QuantizeConfig",
+    "__version__",
+    "load",
+    "quantize",
+]
 
 
 def __getattr__(name: str) -> object:
