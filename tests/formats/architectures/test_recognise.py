@@ -201,6 +201,18 @@ def test_a_tied_language_model(tmp_path: Path) -> None:
             assert torch.equal(head.weight, model.lm_head.weight)
 
 
+def test_t5_of_version_1_1_with_a_head_of_its_own(tmp_path: Path) -> None:
+    settings = {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+    model = _model("T5ForConditionalGeneration", settings)
+    model.lm_head.weight = nn.Parameter(torch.randn(100, 32))
+    loaded = load_model(_as_torch(model, tmp_path))
+    assert loaded.architecture == "T5ForConditionalGeneration"
+    inputs = {"input_ids": torch.arange(9)[None], "decoder_input_ids": torch.arange(4)[None]}
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(**inputs).logits, model(**inputs).logits)
+    assert not torch.equal(loaded.model.lm_head.weight, loaded.model.shared.weight)
+
+
 def test_settings_of_position_from_their_table(tmp_path: Path) -> None:
     model = _model("LlamaForCausalLM", {**_DECODER, "rope_theta": 5e5, "head_dim": 32})
     state = model.state_dict()
