@@ -113,7 +113,8 @@ def _called(name: str) -> dict[str, str]:
 def _found_to_be_mapping(error: Exception, stand_ins: dict[str, type]) -> str | None:
     if "Can only SETITEM" not in str(error):
         return None
-    return next((name for name, kind in stand_ins.items() if repr(kind) in str(error)), None)
+    found = (name for name, kind in stand_ins.items() if repr(kind) in str(error))
+    return next((name for name in found if issubclass(stand_ins[name], StandIn)), None)
 
 
 def _explained(

@@ -168,8 +168,10 @@ def test_names_of_old_and_of_trainers(tmp_path: Path) -> None:
     save_file(state, tmp_path / "x.safetensors")
     loaded = load_model(tmp_path / "x.safetensors")
     assert loaded.architecture == "BertForSequenceClassification"
-    found = loaded.model.state_dict()
-    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
+    model.config.to_json_file(tmp_path / "config.json")
+    for one in (loaded, load_model(tmp_path / "x.safetensors")):
+        found = one.model.state_dict()
+        assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
 
 
 def test_parts_that_the_class_does_not_use(tmp_path: Path) -> None:
@@ -187,6 +189,11 @@ def test_a_base_model_without_its_pooler(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "x.pt")
     assert loaded.architecture == "BertModel"
     assert loaded.model.pooler is None
+    model.config.architectures = ["BertModel"]
+    model.config.to_json_file(tmp_path / "config.json")
+    loaded = load_model(tmp_path / "x.pt")
+    assert loaded.model.pooler is None
+    assert loaded.notes == ("built with add_pooling_layer=False",)
 
 
 def test_a_tied_language_model(tmp_path: Path) -> None:
@@ -282,6 +289,11 @@ def test_a_resnet_of_torchvision_computes_the_same(tmp_path: Path) -> None:
     with torch.inference_mode():
         found = loaded.model(pictures).logits
         assert torch.allclose(found, model(pictures), rtol=1e-5, atol=1e-6)
+    loaded.config.to_json_file(tmp_path / "config.json")
+    again = load_model(tmp_path / "x.pth")
+    assert not again.notes
+    with torch.inference_mode():
+        assert torch.equal(again.model(pictures).logits, found)
 
 
 _STRANGE: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {
