@@ -80,6 +80,12 @@ def run(line: str) -> int:
     return int(end.value.code)
 
 
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
 def new_names(home: Path) -> set[str]:
     before = {"bert.ckpt", "config.json", "dataset"}
     return {p.name for p in home.iterdir() if not p.name.startswith("tokenizer")} - before
@@ -97,6 +103,8 @@ def test_the_line_of_the_article(home):
     assert "accuracy" in done.stdout
     assert "written to int8_model" in done.stdout
     assert new_names(home) == {"int8_model"}
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (home / "int8_model").iterdir()}
+    assert set(modes.values()) == {0o666 & ~_umask()}, modes
     assert deepseek.load(home / "int8_model").config.label2id == {"bad": 0, "good": 1}
 
 
@@ -162,7 +170,7 @@ def test_too_few_texts_to_be_sure(home, capsys):
     texts = (home / "dataset" / "reviews.csv").read_text().splitlines()
     (home / "dataset" / "reviews.csv").write_text("\n".join(texts[:9]))
     run(f"{LINE} --max_drop 5%")
-    assert "too few records to be sure" in capsys.readouterr().out
+    assert "too few texts to be sure" in capsys.readouterr().out
 
 
 def empty(folder):
