@@ -28,7 +28,7 @@ def show(report: Report) -> RenderableType:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title=f"{report.architecture}, {len(report.layers)} layers in INT8")
+    table = Table(title=f"{report.architecture}, {_layers(len(report.layers))} in INT8")
     for heading in ("", "before", "after", "change"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for row in _rows(report):
@@ -73,7 +73,7 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     if not quality.certain:
         yield _too_few(quality), "yellow"
     for reason, count in Counter(layer.reason for layer in report.left_alone).items():
-        yield f"left in floating point: {count} layers, {reason}", ""
+        yield f"left in floating point: {_layers(count)}, {reason}", ""
     for note in report.notes:
         yield note, ""
     yield "* one pass, an indication only", "dim"
@@ -103,6 +103,10 @@ def _too_few(quality: Quality) -> str:
     if quality.records_needed is None:
         return text
     return f"{text}; about {quality.records_needed} would tell"
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
 
 
 def _percent(share: float) -> str:
