@@ -146,18 +146,21 @@ def _companions(tokenizer: Path | None, checkpoint: Checkpoint) -> dict[str, Pat
 def _load(model: Any, place: Path) -> tuple[list[str], list[str]]:
     try:
         _, info = model.from_pretrained(
-            place, output_loading_info=True, local_files_only=True, dtype="auto"
+            place,
+            output_loading_info=True,
+            local_files_only=True,
+            dtype="auto",
+            ignore_mismatched_sizes=True,
         )
     except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
         return [f"transformers cannot load it: {' '.join(str(error).split())}"], []
-    misses = [
-        f"{model.__name__} misses {len(info[kind])} tensors: {named(sorted(map(str, info[kind])))}"
-        for kind in ("missing_keys", "mismatched_keys")
-        if info[kind]
-    ]
+    found = {
+        "finds no tensor for": sorted(info["missing_keys"]),
+        "finds another shape for": sorted(name for name, *_ in info["mismatched_keys"]),
+    }
+    misses = [f"{model.__name__} {what} {named(names)}" for what, names in found.items() if names]
     surplus = sorted(info["unexpected_keys"])
-    notes = [f"{model.__name__} does not use {len(surplus)} tensors: {named(surplus)}"]
-    return misses, notes if surplus else []
+    return misses, [f"{model.__name__} does not use {named(surplus)}"] if surplus else []
 
 
 def _json(config: Mapping[str, Any]) -> bytes:
