@@ -214,6 +214,15 @@ def test_what_cannot_be_exported_is_said_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_quantized_model_is_refused(tiny_folder: Folder, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder("bert"), tmp_path / "q8")
+    config = json.loads((tmp_path / "q8/config.json").read_text())
+    config["quantization_config"] = {"quant_method": "compressed-tensors"}
+    (tmp_path / "q8/config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="q8 is quantized"):
+        _convert(tmp_path / "q8", tmp_path / "m.onnx", opset=17)
+
+
 def test_exporters_keep_their_talk_to_themselves(tiny_folder: Folder, tmp_path: Path) -> None:
     out, err = io.StringIO(), io.StringIO()
     level = logging.getLogger("torch").level
