@@ -22,7 +22,7 @@ def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b.T`` of INT8 matrices, exact in INT32.
 
     Args:
-        a: INT8, ``[rows, k]``; k below 2**17, so that INT32 cannot overflow.
+        a: INT8, ``[rows, k]``; k at most 2**16, so that INT32 cannot overflow.
         b: INT8, ``[columns, k]``.
 
     Returns:
