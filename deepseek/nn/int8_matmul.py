@@ -7,7 +7,7 @@ whatever the order of the additions. Longer sums are cut, and the pieces added i
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, reduce
 
 import torch
 from torch import Tensor
@@ -42,11 +42,9 @@ def _in_integers(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _in_floats(a: Tensor, b: Tensor) -> Tensor:
-    result = a.new_zeros((a.shape[0], b.shape[0]), dtype=torch.int32)
-    for start in range(0, a.shape[1], _EXACT_TERMS):
-        terms = slice(start, start + _EXACT_TERMS)
-        left = a[:, terms].float()
-        for first in range(0, b.shape[0], _ROWS_AT_ONCE):
-            rows = slice(first, first + _ROWS_AT_ONCE)
-            result[:, rows] += (left @ b[rows, terms].float().t()).int()
-    return result
+    return torch.cat([_exact_sums(a, rows) for rows in b.split(_ROWS_AT_ONCE)], dim=1)
+
+
+def _exact_sums(a: Tensor, b: Tensor) -> Tensor:
+    pieces = zip(a.split(_EXACT_TERMS, dim=1), b.split(_EXACT_TERMS, dim=1), strict=True)
+    return reduce(torch.add, ((left.float() @ right.float().t()).int() for left, right in pieces))
