@@ -7,7 +7,7 @@ whatever the order of the additions. Longer sums are cut, and the pieces added i
 """
 
 from collections.abc import Callable
-from functools import cache, reduce
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -42,9 +42,15 @@ def _in_integers(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _in_floats(a: Tensor, b: Tensor) -> Tensor:
-    return torch.cat([_exact_sums(a, rows) for rows in b.split(_ROWS_AT_ONCE)], dim=1)
+    rows = range(0, max(1, b.shape[0]), _ROWS_AT_ONCE)
+    return torch.cat([_exact_sums(a, b[first : first + _ROWS_AT_ONCE]) for first in rows], dim=1)
 
 
 def _exact_sums(a: Tensor, b: Tensor) -> Tensor:
-    pieces = zip(a.split(_EXACT_TERMS, dim=1), b.split(_EXACT_TERMS, dim=1), strict=True)
-    return reduce(torch.add, ((left.float() @ right.float().t()).int() for left, right in pieces))
+    total: Tensor | None = None
+    for start in range(0, max(1, a.shape[1]), _EXACT_TERMS):
+        terms = slice(start, start + _EXACT_TERMS)
+        part = (a[:, terms].float() @ b[:, terms].float().t()).int()
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total
