@@ -261,6 +261,9 @@ def test_the_files_of_a_tokenizer_come_along(tiny_folder: Folder, tmp_path: Path
     assert (tmp_path / "a/vocab.txt").read_text() == "old"
     assert (tmp_path / "b/vocab.txt").read_text() == "new"
     assert not (tmp_path / "a/secrets.json").exists()
+    with pytest.raises(InputError, match="expected the files of a tokenizer, found none"):
+        convert(ConvertConfig(source=source, dest=tmp_path / "c", tokenizer=tmp_path / "nowhere"))
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_dry_run_says_everything_and_writes_nothing(tiny_folder: Folder, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ class HuggingFaceWriter:
 
     Raises:
         InputError: The source has no configuration and is not recognised, or one of an architecture
-            that transformers does not have.
+            that transformers does not have; ``--tokenizer`` names a folder without one.
     """
 
     def __init__(self, job: Job) -> None:
@@ -59,7 +59,10 @@ class HuggingFaceWriter:
         return (
             *self._weights,
             *(planned(name, text) for name, text in self._texts.items()),
-            *(planned(name, path.read_bytes()) for name, path in self._copies.items()),
+            *(
+                PlannedFile(name=name, bytes=path.stat().st_size, tensors={})
+                for name, path in self._copies.items()
+            ),
         )
 
     @property
@@ -131,12 +134,17 @@ def _held_as_loaded(checkpoint: Checkpoint, model: Any) -> Checkpoint:
 
 
 def _companions(tokenizer: Path | None, checkpoint: Checkpoint) -> dict[str, Path]:
-    """Files that belong to the model, by their names in the folder."""
+    """Files that belong to the model, by their names in the folder; those of the tokenizer win."""
     source = checkpoint.source if checkpoint.source.is_dir() else checkpoint.source.parent
-    folders = [source] if tokenizer is None else [source, tokenizer]
+    given = {} if tokenizer is None else _known_files(tokenizer)
+    if tokenizer is not None and not given:
+        raise InputError(f"expected the files of a tokenizer, found none in {tokenizer}")
+    return _known_files(source) | given
+
+
+def _known_files(folder: Path) -> dict[str, Path]:
     return {
         str(path.relative_to(folder)): path
-        for folder in folders
         for pattern in _COMPANIONS
         for path in sorted(folder.glob(pattern))
         if path.is_file()
