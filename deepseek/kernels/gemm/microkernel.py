@@ -1,0 +1,104 @@
+"""The inner loop: a few rows of activations times one panel of weights, sums held in registers.
+
+             panel of weights: K steps of `columns` groups, streamed once
+              +-----------------+
+              |                 |
+    rows      |                 |   each step: broadcast 4 bytes of every row,
+    of x  K-> | tile.columns    |   multiply with the panel's row, add to the tile
+     |        +-----------------+
+     +------> tile of sums (rows x columns), left in the workspace for the epilogue
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepseek.kernels.emit import BF16, F32, I1, I32, I64, POINTER
+from deepseek.kernels.gemm.products import PRODUCTS
+
+if TYPE_CHECKING:
+    from deepseek.kernels.emit import Array, Function, Module, Value, Variable
+    from deepseek.kernels.gemm.spec import Format, Tile
+
+__all__ = ["ELEMENTS", "emit_microkernel"]
+
+ELEMENTS = {"float32": F32, "bfloat16": BF16}
+"""LLVM types by torch's names."""
+
+# A fused multiply-add takes four cycles and two may begin in each: a tile with fewer sums than
+# this waits for its own results, and keeps several partial sums instead.
+_SUMS_IN_FLIGHT = 8
+
+_PARAMETERS = {
+    "x": POINTER, "x_stride": I64, "panel": POINTER, "steps": I64, "half": I1, "tile": POINTER,
+    "fresh": I1,
+}  # fmt: skip
+
+Sums = list[list["Variable"]]
+
+
+def emit_microkernel(module: Module, scheme: Format, tile: Tile, rows: int) -> str:
+    """Add the microkernel for ``rows`` rows to the module, and return its name.
+
+    Its parameters: rows of x, elements from one to the next, the panel, how many whole steps,
+    whether half a step follows, the tile, and whether sums begin at zero or at what is in it.
+    """
+    name = f"rows_{rows}"
+    with module.function(name, _PARAMETERS) as f:
+        p = f.parameters
+        x = [f.array(p["x"], ELEMENTS[scheme.x])]
+        for _ in range(rows - 1):
+            x.append(x[-1].at(p["x_stride"]))
+        panel = f.array(p["panel"], I32, align=4 * tile.lanes)
+        result = f.array(p["tile"], F32, align=4 * tile.lanes)
+
+        sums = _begin(f, result, p["fresh"], tile, rows)
+        _multiply(f, scheme, tile, x, panel, sums)
+        for row, totals in enumerate(sums):
+            for vector, total in enumerate(totals):
+                result.store(total, row * tile.columns + vector * tile.lanes)
+    return name
+
+
+def _begin(f: Function, result: Array, fresh: Value, tile: Tile, rows: int) -> Sums:
+    """Sums of zero, or what the previous block of K left in the tile."""
+    sums = [[f.variable(f.zeros()) for _ in range(tile.vectors)] for _ in range(rows)]
+    with f.when(fresh.equals(0), carry=_flat(sums)):
+        for row, totals in enumerate(sums):
+            for vector, total in enumerate(totals):
+                total.set(result.load(row * tile.columns + vector * tile.lanes))
+    return sums
+
+
+def _multiply(
+    f: Function, scheme: Format, tile: Tile, x: list[Array], panel: Array, sums: Sums
+) -> None:
+    """Run through the panel: blocks of steps on partial sums, single steps, half a step."""
+    product = PRODUCTS[scheme.name]
+    steps, half = f.parameters["steps"], f.parameters["half"]
+    chains = max(1, _SUMS_IN_FLIGHT // (len(x) * tile.vectors))
+
+    def weights(step: Value) -> list[Value]:
+        return [panel.load(step * tile.columns + v * tile.lanes) for v in range(tile.vectors)]
+
+    done: Value | int = 0
+    if chains > 1:
+        partial = [[[f.variable(f.zeros()) for _ in totals] for totals in sums]
+                   for _ in range(chains - 1)]  # fmt: skip
+        grids = [sums, *partial]
+        done = steps & -chains
+        for step in f.range(0, done, chains, carry=[s for grid in grids for s in _flat(grid)]):
+            for ahead, grid in enumerate(grids):
+                product(f, x, step + ahead, weights(step + ahead), grid)
+        for grid in partial:
+            for total, part in zip(_flat(sums), _flat(grid), strict=True):
+                total += part  # noqa: PLW2901 - a variable is replaced in place
+    for step in f.range(done, steps, carry=_flat(sums)):
+        product(f, x, step, weights(step), sums)
+    if scheme.group > 1:
+        with f.when(half, carry=_flat(sums)):
+            product(f, x, steps, weights(steps), sums, half=True)
+
+
+def _flat(sums: Sums) -> list[Variable]:
+    return [total for totals in sums for total in totals]
