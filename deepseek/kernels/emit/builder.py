@@ -29,7 +29,7 @@ from deepseek.kernels.emit.types import (
 from deepseek.kernels.emit.value import Operand, Value, Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from deepseek.kernels.target import Target
 
@@ -248,6 +248,13 @@ class Builder:
         operands = [argument.ir for argument in arguments]
         return Value(self, self.ir.call(callee, operands, fastmath=flags))
 
+    def call_pointer(
+        self, pointer: Value, parameters: Iterable[ir.Type], returns: ir.Type, *arguments: Value
+    ) -> Value:
+        """Call the function at an address."""
+        callee = _Callee(pointer.ir, ir.FunctionType(returns, list(parameters)))
+        return Value(self, self.ir.call(callee, [argument.ir for argument in arguments]))
+
     def call_overloaded(self, name: str, *arguments: Value, flags: tuple[str, ...] = ()) -> Value:
         """Call an intrinsic overloaded by the type of its first argument, which it returns."""
         type_ = arguments[0].type
@@ -295,6 +302,17 @@ class _Literal(ir.FormattedConstant):
     def __init__(self, type_: ir.Type, text: str) -> None:
         self.type = type_
         self.constant = text
+
+
+class _Callee:
+    """An address with the type of the function there, which llvmlite's pointers do not carry."""
+
+    calling_convention = ""
+
+    def __init__(self, pointer: ir.Value, function_type: ir.FunctionType) -> None:
+        self.type = pointer.type
+        self.function_type = function_type
+        self.get_reference = pointer.get_reference
 
 
 def _constant_text(number: float, element: ir.Type) -> str:

@@ -76,6 +76,7 @@ class Function(Builder):
         with self.ir.goto_entry_block():
             memory = self.ir.alloca(ir.ArrayType(I8, size))
         memory.align = 64
+        memory.type = POINTER  # llvmlite makes it a typed pointer, which LLVM no longer has
         return Array(self, Value(self, memory), element)
 
     def pointer_at(self, address: Value, byte_offset: Operand) -> Value:
@@ -162,23 +163,6 @@ class Function(Builder):
         self.ir.position_at_end(after)
         leaving = [variable.ir for variable in carry]
         self._merge(carry, [(before, entering), (last, leaving)])
-
-    def cases(self, selector: Value, numbers: Sequence[int]) -> Iterator[int]:
-        """Branch on an integer: the body is emitted once a number, for when it is chosen.
-
-        The selector must be one of the numbers.
-        """
-        start, after = self.ir.block, self._block("after")
-        blocks = [self._block(f"case_{number}") for number in numbers]
-        switch = self.ir.switch(selector.ir, blocks[-1])
-        for number, block in zip(numbers[:-1], blocks[:-1], strict=True):
-            switch.add_case(ir.Constant(selector.type, number), block)
-        assert switch.parent is start
-        for number, block in zip(numbers, blocks, strict=True):
-            self.ir.position_at_end(block)
-            yield number
-            self.ir.branch(after)
-        self.ir.position_at_end(after)
 
     def finish(self, result: Value | None = None) -> None:
         """Return from the function."""

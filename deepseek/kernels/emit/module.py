@@ -87,11 +87,19 @@ class Module:
 
     @contextmanager
     def function(
-        self, name: str, parameters: dict[str, ir.Type], returns: ir.Type = VOID
+        self,
+        name: str,
+        parameters: dict[str, ir.Type],
+        returns: ir.Type = VOID,
+        *,
+        exported: bool = False,
     ) -> Iterator[Function]:
-        """Build a function that the module's other functions may call; it returns at the end."""
+        """Build a function for the module's other functions, or an exported one; it returns at the
+        end of the body unless the body has done so.
+        """
         function = Function(self.ir, self.target, name, parameters, returns)
-        function.ir.function.linkage = "internal"
+        if not exported:
+            function.ir.function.linkage = "internal"
         yield function
         if not function.ir.block.is_terminated:
             function.finish()

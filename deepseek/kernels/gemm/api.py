@@ -192,13 +192,20 @@ def _launcher(target: Target, scheme: Format, epilogue: Epilogue) -> Callable[..
     """A function (sizes, addresses and strides...) that runs the kernel, compiled on first use."""
     from deepseek.kernels import jit, parallel
     from deepseek.kernels.gemm.driver import ARGUMENTS, build_linear
+    from deepseek.kernels.gemm.microkernel import build_microkernel
 
     kernel = jit.kernel(build_linear, scheme.name, epilogue, target=target)
     tile = tile_for(target)
 
+    @lru_cache(maxsize=None)
+    def microkernel(rows: int) -> int:
+        return jit.kernel(build_microkernel, scheme.name, rows, target=target).address
+
     def launch(sizes: tuple[int, int, int], *operands: int) -> None:
         plan = plan_product(scheme, tile, *sizes, parallel.threads())
-        arguments = ARGUMENTS.pack(*operands, *plan.arguments())
+        short = microkernel(plan.height)
+        tall = microkernel(plan.height + 1) if plan.tall else short
+        arguments = ARGUMENTS.pack(short, tall, *operands, *plan.arguments())
         parallel.run(kernel, arguments, plan.units, plan.chunk)
 
     return launch

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from deepseek.kernels.emit import I32, VOID, Arguments, Module
 from deepseek.kernels.gemm.epilogue import emit_epilogue
-from deepseek.kernels.gemm.microkernel import ELEMENTS, emit_microkernel
+from deepseek.kernels.gemm.microkernel import ELEMENTS, PARAMETERS
 from deepseek.kernels.gemm.plan import WORKSPACE_TILES
 from deepseek.kernels.gemm.spec import FORMATS, Epilogue, tile_for
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["ARGUMENTS", "build_linear"]
 
 ARGUMENTS = Arguments(
+    rows_kernel="pointer", tall_kernel="pointer",  # microkernels of `height` and one more rows
     x="pointer", weight="pointer", out="pointer",
     bias="pointer", multiply="pointer", residual="pointer",
     x_stride="int", out_stride="int", multiply_stride="int", residual_stride="int",
@@ -39,8 +40,6 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
     """The module of one linear kernel: any M, N and K, one format, one epilogue."""
     scheme, tile = FORMATS[format_name], tile_for(target)
     module = Module(_symbol(format_name, epilogue), target)
-    heights = range(1, tile.rows + 1)
-    microkernels = {rows: emit_microkernel(module, scheme, tile, rows) for rows in heights}
     store = emit_epilogue(module, ARGUMENTS, epilogue, tile)
 
     with module.task(ARGUMENTS) as f:
@@ -58,27 +57,31 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
             for step_block in f.range(0, a.step_blocks):
                 step = step_block * a.block_steps
                 steps = f.minimum(a.steps - step, a.block_steps)
-                fresh = step_block.equals(0)
+                first = step_block.equals(0)
                 final = (step_block + 1).equals(a.step_blocks)
-                half = f.select(final, a.half, 0).differs(0)
+                half = f.select(final, a.half, 0)
 
                 for row_panel in f.range(first_row, last_row):
                     row = row_panel * a.height + f.minimum(row_panel, a.tall)
-                    height = f.select(row_panel < a.tall, a.height + 1, a.height)
+                    tall = row_panel < a.tall
+                    height = f.select(tall, a.height + 1, a.height)
+                    microkernel = f.select(tall, a.tall_kernel, a.rows_kernel)
                     rows = x.at(row * a.x_stride + step * scheme.group).pointer
                     tiles = (row_panel - first_row) * a.block_columns - first_column
 
                     for column_panel in f.range(first_column, last_column):
                         panel = weight.at(column_panel * panel_groups + step * tile.columns)
-                        sums = workspace.at((tiles + column_panel) * a.tile_spacing).pointer
-                        for case in f.cases(height, heights):
-                            f.call(
-                                microkernels[case], VOID,
-                                rows, a.x_stride, panel.pointer, steps, half, sums, fresh,
-                            )  # fmt: skip
+                        sums = workspace.at((tiles + column_panel) * a.tile_spacing)
+                        with f.when(first):
+                            for element in f.range(0, height * tile.columns, tile.lanes):
+                                sums.store(f.zeros(), element)
+                        f.call_pointer(
+                            microkernel, PARAMETERS.values(), VOID,
+                            rows, a.x_stride, panel.pointer, steps, half, sums.pointer,
+                        )  # fmt: skip
                         with f.when(final):
                             column = column_panel * tile.columns
-                            f.call(store, VOID, f.block, sums, row, column, height)
+                            f.call(store, VOID, f.block, sums.pointer, row, column, height)
     return module
 
 

@@ -6,21 +6,23 @@
     rows      |                 |   each step: broadcast 4 bytes of every row,
     of x  K-> | tile.columns    |   multiply with the panel's row, add to the tile
      |        +-----------------+
-     +------> tile of sums (rows x columns), left in the workspace for the epilogue
+     +------> tile of sums (rows x columns), in the workspace before and after
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import BF16, F32, I1, I32, I64, POINTER
+from deepseek.kernels.emit import BF16, F32, I32, I64, POINTER, Module
 from deepseek.kernels.gemm.products import PRODUCTS
+from deepseek.kernels.gemm.spec import FORMATS, tile_for
 
 if TYPE_CHECKING:
-    from deepseek.kernels.emit import Array, Function, Module, Value, Variable
+    from deepseek.kernels.emit import Array, Function, Value, Variable
     from deepseek.kernels.gemm.spec import Format, Tile
+    from deepseek.kernels.target import Target
 
-__all__ = ["ELEMENTS", "emit_microkernel"]
+__all__ = ["ELEMENTS", "PARAMETERS", "build_microkernel"]
 
 ELEMENTS = {"float32": F32, "bfloat16": BF16}
 """LLVM types by torch's names."""
@@ -29,45 +31,35 @@ ELEMENTS = {"float32": F32, "bfloat16": BF16}
 # this waits for its own results, and keeps several partial sums instead.
 _SUMS_IN_FLIGHT = 8
 
-_PARAMETERS = {
-    "x": POINTER, "x_stride": I64, "panel": POINTER, "steps": I64, "half": I1, "tile": POINTER,
-    "fresh": I1,
+PARAMETERS = {
+    "x": POINTER, "x_stride": I64, "panel": POINTER, "steps": I64, "half": I64, "tile": POINTER,
 }  # fmt: skip
+"""Of a microkernel: rows of x, elements from one to the next, the panel, its whole steps, whether
+half a step follows, the tile that the products are added to."""
 
 Sums = list[list["Variable"]]
 
 
-def emit_microkernel(module: Module, scheme: Format, tile: Tile, rows: int) -> str:
-    """Add the microkernel for ``rows`` rows to the module, and return its name.
-
-    Its parameters: rows of x, elements from one to the next, the panel, how many whole steps,
-    whether half a step follows, the tile, and whether sums begin at zero or at what is in it.
-    """
-    name = f"rows_{rows}"
-    with module.function(name, _PARAMETERS) as f:
+def build_microkernel(target: Target, format_name: str, rows: int) -> Module:
+    """The module of the microkernel for so many rows: ``tile += x @ panel``."""
+    scheme, tile = FORMATS[format_name], tile_for(target)
+    module = Module(f"deepseek_rows_{format_name}_{rows}", target)
+    with module.function(module.name, PARAMETERS, exported=True) as f:
         p = f.parameters
         x = [f.array(p["x"], ELEMENTS[scheme.x])]
         for _ in range(rows - 1):
             x.append(x[-1].at(p["x_stride"]))
         panel = f.array(p["panel"], I32, align=4 * tile.lanes)
         result = f.array(p["tile"], F32, align=4 * tile.lanes)
+        places = [[row * tile.columns + vector * tile.lanes for vector in range(tile.vectors)]
+                  for row in range(rows)]  # fmt: skip
 
-        sums = _begin(f, result, p["fresh"], tile, rows)
+        sums = [[f.variable(result.load(place)) for place in line] for line in places]
         _multiply(f, scheme, tile, x, panel, sums)
-        for row, totals in enumerate(sums):
-            for vector, total in enumerate(totals):
-                result.store(total, row * tile.columns + vector * tile.lanes)
-    return name
-
-
-def _begin(f: Function, result: Array, fresh: Value, tile: Tile, rows: int) -> Sums:
-    """Sums of zero, or what the previous block of K left in the tile."""
-    sums = [[f.variable(f.zeros()) for _ in range(tile.vectors)] for _ in range(rows)]
-    with f.when(fresh.equals(0), carry=_flat(sums)):
-        for row, totals in enumerate(sums):
-            for vector, total in enumerate(totals):
-                total.set(result.load(row * tile.columns + vector * tile.lanes))
-    return sums
+        for line, totals in zip(places, sums, strict=True):
+            for place, total in zip(line, totals, strict=True):
+                result.store(total, place)
+    return module
 
 
 def _multiply(
@@ -96,7 +88,7 @@ def _multiply(
     for step in f.range(done, steps, carry=_flat(sums)):
         product(f, x, step, weights(step), sums)
     if scheme.group > 1:
-        with f.when(half, carry=_flat(sums)):
+        with f.when(half > 0, carry=_flat(sums)):
             product(f, x, steps, weights(steps), sums, half=True)
 
 
