@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from deepseek.errors import InputError
 
-__all__ = ["KNOWN", "Target", "current", "host", "known"]
+__all__ = ["KNOWN", "Target", "current", "host", "known", "runs_here"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,6 +187,11 @@ def features_text(features: dict[str, bool]) -> str:
     return ",".join(f"{'+' if on else '-'}{name}" for name, on in sorted(features.items()))
 
 
+def runs_here(target: Target) -> bool:
+    """Whether this machine can run code made for ``target``; for all others it can be generated."""
+    return target.architecture == host().architecture and target.needs <= host().needs
+
+
 def current() -> Target:
     """The target that kernels are generated for: ``DEEPSEEK_TARGET``, else the host.
 
@@ -208,10 +213,10 @@ def _chosen(name: str) -> Target:
             f"{machine.architecture}",
             hint="unset DEEPSEEK_TARGET to use what the machine has",
         )
-    missing = sorted(target.needs - machine.needs)
-    if missing:
+    if not runs_here(target):
+        missing = ", ".join(sorted(target.needs - machine.needs))
         raise InputError(
-            f"DEEPSEEK_TARGET={name} needs {', '.join(missing)}, which this machine lacks",
+            f"DEEPSEEK_TARGET={name} needs {missing}, which this machine lacks",
             hint="unset DEEPSEEK_TARGET to use what the machine has",
         )
     return target

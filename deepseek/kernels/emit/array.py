@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit.types import BF16, F32, bytes_of, vector
+from deepseek.kernels.emit.types import BF16, I16, bytes_of, vector
 
 if TYPE_CHECKING:
     from llvmlite import ir
@@ -28,7 +28,7 @@ class Array:
         align: Bytes that every access may rely on; one element unless more is known.
     """
 
-    __slots__ = ("align", "builder", "element", "pointer")
+    __slots__ = ("_stored", "align", "builder", "element", "pointer")
 
     def __init__(
         self, builder: Builder, pointer: Value, element: ir.Type, align: int | None = None
@@ -36,11 +36,12 @@ class Array:
         self.builder = builder
         self.pointer = pointer
         self.element = element
+        self._stored = I16 if element == BF16 else element
         self.align = align or bytes_of(element)
 
     def at(self, offset: Operand) -> Array:
         """The array that begins ``offset`` elements further on."""
-        pointer = self.builder.offset(self.pointer, offset, self.element)
+        pointer = self.builder.offset(self.pointer, offset, self._stored)
         return Array(self.builder, pointer, self.element, self.align)
 
     def load(
@@ -51,13 +52,13 @@ class Array:
         Lanes outside the mask are zero, and their memory is not touched.
         """
         lanes = self.builder.lanes if lanes is None else lanes
-        pointer = self.builder.offset(self.pointer, offset, self.element)
-        type_ = vector(self.element, lanes)
+        pointer = self.builder.offset(self.pointer, offset, self._stored)
+        type_ = vector(self._stored, lanes)
         if mask is None:
             value = self.builder.load(pointer, type_, self.align)
         else:
             value = self.builder.load_masked(pointer, type_, mask)
-        return value.to(F32) if self.element == BF16 else value
+        return self.builder.widen_bf16(value) if self.element == BF16 else value
 
     def scalar(self, offset: Operand = 0) -> Value:
         """Read one element."""
@@ -69,8 +70,9 @@ class Array:
 
     def store(self, value: Value, offset: Operand = 0, mask: Value | None = None) -> None:
         """Write a scalar or vector, rounded to the element type where that is narrower."""
-        value = value.to(self.element)
-        pointer = self.builder.offset(self.pointer, offset, self.element)
+        is_bf16 = self.element == BF16
+        value = self.builder.round_to_bf16(value) if is_bf16 else value.to(self.element)
+        pointer = self.builder.offset(self.pointer, offset, self._stored)
         if mask is None:
             self.builder.store(value, pointer, self.align)
         else:

@@ -155,22 +155,15 @@ class Builder:
     # Types
 
     def convert(self, value: Value, element: ir.Type) -> Value:
-        """The same number in another element type.
+        """The same number in another element type; floats become integers by truncation.
 
-        Floats become integers by truncation; fp32 becomes bf16 by rounding to nearest even.
+        For bf16 see :meth:`widen_bf16` and :meth:`round_to_bf16`.
         """
         source, type_ = value.element, vector(element, value.lanes)
         if source == element:
             return value
-        if element == BF16:
-            return self._to_bf16(value)
-        if source == BF16:
-            wide = self.ir.zext(self.ir.bitcast(value.ir, vector(I16, value.lanes)),
-                                vector(I32, value.lanes))  # fmt: skip
-            return self.reinterpret(Value(self, wide) << 16, F32).to(element)
         if is_float(element):
-            unsigned = source == I1
-            emit = self.ir.uitofp if unsigned else self.ir.sitofp
+            emit = self.ir.uitofp if source == I1 else self.ir.sitofp
         elif is_float(source):
             emit = self.ir.fptosi
         elif bits_of(element) < bits_of(source):
@@ -183,16 +176,21 @@ class Builder:
         """A wider integer with zeros above."""
         return Value(self, self.ir.zext(value.ir, vector(element, value.lanes)))
 
-    def _to_bf16(self, value: Value) -> Value:
+    def widen_bf16(self, bits: Value) -> Value:
+        """fp32 from the 16 bits of a bf16 number: they are its upper half."""
+        return self.reinterpret(self.unsigned(bits, I32) << 16, F32)
+
+    def round_to_bf16(self, value: Value) -> Value:
+        """The 16 bits of the bf16 number nearest to an fp32 one, ties to even."""
         if self.target.bf16:
-            return Value(self, self.ir.fptrunc(value.ir, vector(BF16, value.lanes)))
-        # Round to nearest even by adding just under half of the last kept bit, plus that bit
-        # itself; NaN could carry into infinity that way and is replaced by the quiet NaN.
+            narrow = self.ir.fptrunc(value.ir, vector(BF16, value.lanes))
+            return self.reinterpret(Value(self, narrow), I16)
+        # Add just under half of the last kept bit, plus that bit itself; NaN could carry into
+        # infinity that way and is replaced by the quiet NaN.
         word = self.reinterpret(value, I32)
         rounded = word + 0x7FFF + (self.shift_right(word, 16) & 1)
         safe = self.select(value.differs(value), self.like(0x7FC00000, word), rounded)
-        half = self.shift_right(safe, 16).to(I16)
-        return Value(self, self.ir.bitcast(half.ir, vector(BF16, value.lanes)))
+        return self.shift_right(safe, 16).to(I16)
 
     def reinterpret(self, value: Value, element: ir.Type) -> Value:
         """The same bits as lanes of another element type; their number follows from the widths."""
