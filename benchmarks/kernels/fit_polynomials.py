@@ -46,33 +46,33 @@ def over(function: Callable[[float], float], x: Samples) -> Samples:
 
 
 def fit_exp(degree: int) -> tuple[Samples, float]:
-    """q with e^r = 1 + r + r^2 q(r) for |r| <= ln(2) / 2, relative error."""
+    """Fit q with e^r = 1 + r + r^2 q(r) for |r| <= ln(2) / 2, relative error."""
     x = nodes(-math.log(2) / 2, math.log(2) / 2, 6000)
     return level_fit(x, (np.expm1(x) - x) / x**2, x**2 / np.exp(x), degree - 2)
 
 
 def fit_exp2(degree: int) -> tuple[Samples, float]:
-    """q with 2^r = 1 + r q(r) for |r| <= 1/2, relative error."""
+    """Fit q with 2^r = 1 + r q(r) for |r| <= 1/2, relative error."""
     x = nodes(-0.5, 0.5, 6000)
     return level_fit(x, np.expm1(x * math.log(2)) / x, np.abs(x) / np.exp2(x), degree - 1)
 
 
 def fit_erf(degree: int, reach: float = 4.0) -> tuple[Samples, float]:
-    """q with erf(x) = 1 - 2^(x q(x)) for 0 < x <= reach, absolute error."""
+    """Fit q with erf(x) = 1 - 2^(x q(x)) for 0 < x <= reach, absolute error."""
     x = nodes(0.0, reach)
     complement = over(math.erfc, x)
     return level_fit(x, np.log2(complement) / x, complement * x * math.log(2), degree - 1)
 
 
 def fit_log(degree: int) -> tuple[Samples, float]:
-    """q with log(1 + f) = f - f^2 / 2 + f^3 q(f) for 1 + f in [sqrt(1/2), sqrt(2)]."""
+    """Fit q with log(1 + f) = f - f^2 / 2 + f^3 q(f) for 1 + f in [sqrt(1/2), sqrt(2)]."""
     x = nodes(math.sqrt(0.5) - 1, math.sqrt(2) - 1, 6000)
     exact = np.log1p(x)
     return level_fit(x, (exact - x + x**2 / 2) / x**3, np.abs(x**3 / exact), degree - 3)
 
 
 def fit_tanh(degree: int, reach: float = 0.625) -> tuple[Samples, float]:
-    """q with tanh(x) = x + x^3 q(x^2) for |x| <= reach, relative error; degree of q."""
+    """Fit q with tanh(x) = x + x^3 q(x^2) for |x| <= reach, relative error; degree of q."""
     square = nodes(0.0, reach**2)
     x = np.sqrt(square)
     exact = np.tanh(x)

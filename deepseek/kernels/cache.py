@@ -2,8 +2,8 @@
 
 An entry is one file: four bytes of magic, the SHA-256 of the object code, the object code. What it
 holds is run, so the directory must be the user's own and closed to everybody else; what does not
-match its checksum is thrown away and built again. Files appear whole (written beside, then renamed),
-so that any number of processes may read and write at once.
+match its checksum is thrown away and built again. Files appear whole (written beside, then
+renamed), so that any number of processes may read and write at once.
 """
 
 import os

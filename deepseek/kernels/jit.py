@@ -4,8 +4,8 @@ Every module is verified before it is compiled. LLVM's optimisation passes are l
 already writes what they would produce, and code generation alone takes a third of the time. Object
 code is kept in memory, and on disk by :mod:`deepseek.kernels.cache`.
 
-``DEEPSEEK_DUMP_IR=directory`` writes the IR and the assembly of every kernel that is used, under the
-kernel's name, which is also its symbol in a debugger.
+``DEEPSEEK_DUMP_IR=directory`` writes the IR and the assembly of every kernel that is used, under
+the kernel's name, which is also its symbol in a debugger.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ctypes
 import os
 import threading
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -120,20 +120,22 @@ def _load(target: Target, identity: str, build: Callable[[], Module]) -> Kernel:
     return _link(*_stored(target, identity, named))
 
 
-def _stored(target: Target, identity: str, text: Callable[[], tuple[str, str]]) -> tuple[str, bytes]:
+def _stored(
+    target: Target, identity: str, text: Callable[[], tuple[str, str]]
+) -> tuple[str, bytes]:
     """Name and object code, from the disk where they are there, else built and stored."""
     key = _key(target, identity)
     dump = os.environ.get("DEEPSEEK_DUMP_IR")
-    cache = default_cache()
-    content = None if dump else cache.get(key)
+    objects = default_cache()
+    content = None if dump else objects.get(key)
     if content is not None:
-        name, _, code = content.partition(b"\0")
-        return name.decode(), code
+        stored_name, _, code = content.partition(b"\0")
+        return stored_name.decode(), code
     name, source = text()
     if dump:
         _dump(Path(dump), name, source, target)
     code = object_code(source, target)
-    cache.put(key, name.encode() + b"\0" + code)
+    objects.put(key, name.encode() + b"\0" + code)
     return name, code
 
 
@@ -173,7 +175,7 @@ def _parsed(text: str) -> Any:
     return module
 
 
-@lru_cache(maxsize=None)
+@cache
 def _target_machine(target: Target) -> Any:
     if target.architecture == host().architecture:
         binding.initialize_native_target()

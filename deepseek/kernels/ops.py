@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from deepseek.kernels import gemm
-from deepseek.kernels.gemm.api import linear_shape
 from deepseek.kernels.gemm.layout import PackedWeight, unpack_panels
+from deepseek.kernels.gemm.operands import linear_shape
 from deepseek.kernels.target import current
 
 __all__ = ["linear"]
@@ -53,8 +53,7 @@ def _(
     multiply: Tensor | None = None,
 ) -> Tensor:
     weight = unpack_panels(panels, features, x.shape[-1])
-    y = gemm.linear_reference(x, weight, bias, activation, residual, multiply, x.dtype)
-    return y
+    return gemm.linear_reference(x, weight, bias, activation, residual, multiply, x.dtype)
 
 
 def _weight(x: Tensor, panels: Tensor, features: int) -> PackedWeight:

@@ -2,9 +2,9 @@
 
 A kernel's units of work are given out in chunks by an atomic counter: a thread whose core is busy
 with something else takes fewer. The threads are those of the OpenMP that torch loaded, so that
-kernels and torch's own operators never compete for cores; where torch was built with another one, or
-with none, a pool of our own stands in. A process made by ``fork`` works on one thread, because the
-pool's threads did not survive the fork.
+kernels and torch's own operators never compete for cores; where torch was built with another one,
+or with none, a pool of our own stands in. A process made by ``fork`` works on one thread, because
+the pool's threads did not survive the fork.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import os
 import platform
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from deepseek.errors import InputError
 
@@ -167,7 +167,7 @@ def host() -> Target:
     ]
     if not fitting:
         raise InputError(
-            f"kernels are generated for x86-64 and 64-bit Arm processors, this one is {architecture}"
+            f"kernels are made for x86-64 and 64-bit Arm processors, this one is {architecture}"
         )
     ablest = max(fitting, key=lambda target: (target.vector_bytes, len(target.needs)))
     return replace(
@@ -201,7 +201,7 @@ def current() -> Target:
     return _chosen(os.environ.get("DEEPSEEK_TARGET", ""))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _chosen(name: str) -> Target:
     machine = host()
     if name in ("", "host", "native"):

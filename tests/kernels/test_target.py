@@ -53,6 +53,9 @@ def test_capabilities_follow_from_the_table():
 
 
 def test_importing_it_imports_neither_torch_nor_llvmlite():
-    code = f"import sys, {targets.__name__}; print([m for m in ('torch', 'llvmlite') if m in sys.modules])"
+    code = (
+        f"import sys, {targets.__name__}\n"
+        "print([name for name in ('torch', 'llvmlite') if name in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -106,7 +106,8 @@ class Builder:
 
     def negative(self, value: Value) -> Value:
         """``-value``."""
-        return Value(self, self.ir.fneg(value.ir) if is_float(value.type) else self.ir.neg(value.ir))
+        emit = self.ir.fneg if is_float(value.type) else self.ir.neg
+        return Value(self, emit(value.ir))
 
     def shift_right(self, value: Value, count: Operand) -> Value:
         """Logical shift: zeros come in from the left."""
@@ -294,7 +295,7 @@ class Builder:
         return self.counting(lanes) < count.to(I32).splat(lanes)
 
 
-class _Literal(ir.FormattedConstant):
+class _Literal(ir.FormattedConstant):  # type: ignore[misc]  # llvmlite is untyped
     """A constant written out, of a vector type too: llvmlite's own would repeat it every lane."""
 
     def __init__(self, type_: ir.Type, text: str) -> None:

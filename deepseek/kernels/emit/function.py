@@ -185,7 +185,7 @@ class Function(Builder):
             variable.ir = merged
 
 
-class _Attributes(ir.values.FunctionAttributes):
+class _Attributes(ir.values.FunctionAttributes):  # type: ignore[misc]  # llvmlite is untyped
     """Function attributes with those that llvmlite does not list.
 
     Large stack frames are probed page by page, so that a thread with a small stack ends with a

@@ -133,24 +133,24 @@ def relu(x: Value) -> Value:
 
 
 def silu(x: Value) -> Value:
-    """x * sigmoid(x)."""
+    """The product x * sigmoid(x)."""
     return x / (exp(-x) + 1.0)
 
 
 def gelu(x: Value) -> Value:
-    """x * (1 + erf(x / sqrt 2)) / 2, the exact form."""
+    """The exact form of GELU, x * (1 + erf(x / sqrt 2)) / 2."""
     half = x * 0.5
     return x.builder.fma(half, erf(x * math.sqrt(0.5)), half)
 
 
 def gelu_tanh(x: Value) -> Value:
-    """The tanh form of GELU, written as x * sigmoid(2u): (1 + tanh u) / 2 = sigmoid(2u)."""
+    """The tanh form of GELU; written as x * sigmoid(2u), which is x * (1 + tanh u) / 2."""
     c = -2 * math.sqrt(2 / math.pi)
     return x / (exp(x * x.builder.fma(x * x, 0.044715 * c, c)) + 1.0)
 
 
 def _clamp(x: Value, low: float | None, high: float) -> Value:
-    """x within the bounds; NaN stays NaN, because the bound is what a failed comparison drops."""
+    """The value within the bounds; NaN stays NaN: a failed comparison drops the bound."""
     b = x.builder
     x = b.minimum(b.like(high, x), x)
     return x if low is None else b.maximum(b.like(low, x), x)

@@ -15,11 +15,11 @@ from llvmlite import ir
 
 from deepseek.kernels.emit.function import Function
 from deepseek.kernels.emit.types import F32, I64, POINTER, VOID
-from deepseek.kernels.emit.value import Value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from deepseek.kernels.emit.value import Value
     from deepseek.kernels.target import Target
 
 __all__ = ["Arguments", "Module", "Task"]
@@ -41,6 +41,14 @@ class Arguments:
     def pack(self, *values: float) -> bytes:
         """The block that a kernel reads, from values in the order of the fields."""
         return self._format.pack(*values)
+
+    def bind(self, *last: float) -> Callable[..., bytes]:
+        """A faster :meth:`pack` whose last fields are fixed: it takes the values of the others."""
+        kinds = list(self.fields.values())
+        free = len(kinds) - len(last)
+        pack_first = struct.Struct("=" + "".join(_KINDS[kind][1] for kind in kinds[:free])).pack
+        fixed = struct.pack("=" + "".join(_KINDS[kind][1] for kind in kinds[free:]), *last)
+        return lambda *first: pack_first(*first) + fixed
 
     def read(self, function: Function, block: Value) -> SimpleNamespace:
         """Emit the loads of all fields; those that a kernel does not use cost nothing."""
@@ -94,8 +102,9 @@ class Module:
         *,
         exported: bool = False,
     ) -> Iterator[Function]:
-        """Build a function for the module's other functions, or an exported one; it returns at the
-        end of the body unless the body has done so.
+        """Build a function for the module's other functions, or one that is seen from outside.
+
+        It returns at the end of the body unless the body has done so.
         """
         function = Function(self.ir, self.target, name, parameters, returns)
         if not exported:

@@ -8,7 +8,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _BFloat(ir.Type):
+class _BFloat(ir.Type):  # type: ignore[misc]  # llvmlite is untyped
     """``bfloat``, which llvmlite's own builder does not know."""
 
     null = "0.0"

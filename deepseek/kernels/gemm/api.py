@@ -1,26 +1,41 @@
-"""The linear layer as a function: checks, the choice of a kernel, one call of it."""
+"""The linear layer as a function: checks, the choice of a kernel, one call of it.
+
+What a call needs follows from the forms of its tensors alone. It is prepared when a form is first
+seen and found again in a dictionary, because on a small product the checks would take longer than
+the kernel.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
-from deepseek.kernels.gemm.layout import PackedWeight
+from deepseek.kernels.gemm.operands import (
+    DTYPES,
+    check_operand,
+    form,
+    linear_shape,
+    row_stride,
+    rows,
+)
 from deepseek.kernels.gemm.plan import plan_product
-from deepseek.kernels.gemm.spec import ACTIVATIONS, FORMATS, Epilogue, Format, tile_for
+from deepseek.kernels.gemm.spec import FORMATS, Epilogue, Format, tile_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from deepseek.kernels.gemm.layout import PackedWeight
+    from deepseek.kernels.jit import Kernel
     from deepseek.kernels.target import Target
 
-__all__ = ["linear", "linear_shape"]
+__all__ = ["linear"]
 
-_NAMES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+_MOST_FORMS = 1024  # prepared calls that a weight keeps
 
 
 def linear(
@@ -54,58 +69,15 @@ def linear(
     """
     if _needs_dispatcher(x, bias, residual, multiply):
         return _dispatched(x, weight, bias, activation, residual, multiply, out)
-    shape = linear_shape(x, weight, bias, activation, residual, multiply)
-    if out is None:
-        out = torch.empty(shape, dtype=x.dtype)
-    else:
-        _check_operand("out", out, shape)
-        if out.data_ptr() == x.data_ptr() and out.numel():
-            raise InputError("expected `out` apart from `x`, got the same memory")
-    if out.numel() == 0:
-        return out
-
-    rows = _rows(out)
-    if rows.data_ptr() != out.data_ptr():  # a layout without rows: compute beside it, then copy
-        return out.copy_(linear(x, weight, bias, activation, residual, multiply, rows))
-    scheme, x = _format_of(x, weight)
-    _launch(scheme, _rows(x), weight, bias, activation, residual, multiply, rows)
-    return out
-
-
-def linear_shape(
-    x: Tensor,
-    weight: PackedWeight,
-    bias: Tensor | None = None,
-    activation: str | None = None,
-    residual: Tensor | None = None,
-    multiply: Tensor | None = None,
-) -> tuple[int, ...]:
-    """The shape of the result, after everything given has been found to fit.
-
-    Raises:
-        InputError: It does not.
-    """
-    if x.dtype not in _NAMES:
-        raise InputError(f"expected `x` of float32 or bfloat16, got {x.dtype}")
-    if not x.dim() or x.shape[-1] != weight.depth:
-        raise InputError(f"expected `x` of shape (..., {weight.depth}), got {tuple(x.shape)}")
-    if activation is not None and activation not in ACTIVATIONS:
-        raise InputError(f"expected an activation of {ACTIVATIONS}, got {activation!r}")
-    shape = (*x.shape[:-1], weight.features)
-    if bias is not None:
-        _check_operand("bias", bias, (weight.features,))
-    if residual is not None:
-        _check_operand("residual", residual, shape)
-    if multiply is not None:
-        _check_operand("multiply", multiply, shape)
-    return shape
-
-
-def _check_operand(name: str, operand: Tensor, shape: tuple[int, ...]) -> None:
-    if operand.shape != shape:
-        raise InputError(f"expected `{name}` of shape {shape}, got {tuple(operand.shape)}")
-    if operand.dtype not in _NAMES:
-        raise InputError(f"expected `{name}` of float32 or bfloat16, got {operand.dtype}")
+    threads = torch.get_num_threads()
+    key = (form(x), form(bias), activation, form(residual), form(multiply), form(out), threads)
+    call = weight.calls.get(key)
+    if call is None:
+        if len(weight.calls) >= _MOST_FORMS:
+            weight.calls.clear()
+        call = _prepare(x, weight, bias, activation, residual, multiply, out, threads)
+        weight.calls[key] = call
+    return call(x, bias, residual, multiply, out)
 
 
 def _needs_dispatcher(x: Tensor, *operands: Tensor | None) -> bool:
@@ -113,10 +85,12 @@ def _needs_dispatcher(x: Tensor, *operands: Tensor | None) -> bool:
     if type(x) is not Tensor or not x.is_cpu or torch.compiler.is_compiling():
         return True
     recording = torch.is_grad_enabled()
-    return any(
-        operand is not None and (not operand.is_cpu or (recording and operand.requires_grad))
-        for operand in (x, *operands)
-    )
+    if recording and x.requires_grad:
+        return True
+    for operand in operands:
+        if operand is not None and (not operand.is_cpu or (recording and operand.requires_grad)):
+            return True
+    return False
 
 
 def _dispatched(
@@ -134,78 +108,137 @@ def _dispatched(
     return y if out is None else out.copy_(y)
 
 
-def _format_of(x: Tensor, weight: PackedWeight) -> tuple[Format, Tensor]:
-    """The number format of the product, and the activations as it wants them."""
-    if weight.dtype == torch.float32:
-        return FORMATS["fp32"], x.float()
-    if x.dtype == torch.bfloat16 and weight.target.bf16:
-        return FORMATS["bf16"], x
-    return FORMATS["mixed"], x.float()
-
-
-def _rows(tensor: Tensor) -> Tensor:
-    """The tensor as a matrix whose rows are contiguous: a view where it can be one."""
-    if tensor.dim() != 2:
-        tensor = tensor.reshape(-1, tensor.shape[-1])
-    return tensor if tensor.stride(1) == 1 else tensor.contiguous()
-
-
-def _launch(
-    scheme: Format,
+def _prepare(
     x: Tensor,
     weight: PackedWeight,
     bias: Tensor | None,
     activation: str | None,
     residual: Tensor | None,
     multiply: Tensor | None,
-    out: Tensor,
-) -> None:
-    """Run the kernel on matrices with contiguous rows. The locals keep its operands alive."""
-    bias = None if bias is None else bias.contiguous()
-    residual = None if residual is None else _rows(residual)
-    multiply = None if multiply is None else _rows(multiply)
+    out: Tensor | None,
+    threads: int,
+) -> Callable[..., Tensor]:
+    """Check operands of these forms, and find out how to run them.
+
+    Returns:
+        A function of ``(x, bias, residual, multiply, out)``, for operands of the same forms.
+    """
+    shape = linear_shape(x, weight, bias, activation, residual, multiply)
+    if out is not None:
+        check_operand("out", out, shape)
+    if 0 in shape:
+        return lambda x, *operands: x.new_empty(shape) if operands[-1] is None else operands[-1]
+
+    scheme = _format_of(x, weight)
+    strides = [row_stride(operand) for operand in (x, out, multiply, residual)]
+    known = [stride for stride in strides if stride is not None]
+    flat_bias = bias is None or bias.is_contiguous()
+    if len(known) < len(strides) or DTYPES[x.dtype] != scheme.x or not flat_bias:
+        return _laid_out_anew(weight, activation, shape)
+
     epilogue = Epilogue(
-        _NAMES[out.dtype],
+        DTYPES[x.dtype if out is None else out.dtype],
         activation,
-        None if bias is None else _NAMES[bias.dtype],
-        None if multiply is None else _NAMES[multiply.dtype],
-        None if residual is None else _NAMES[residual.dtype],
-    )
-    launch = _launcher(weight.target, scheme, epilogue)
-    launch(
-        (x.shape[0], weight.features, weight.depth),
-        x.data_ptr(),
-        weight.panels.data_ptr(),
-        out.data_ptr(),
-        0 if bias is None else bias.data_ptr(),
-        0 if multiply is None else multiply.data_ptr(),
-        0 if residual is None else residual.data_ptr(),
-        x.stride(0),
-        out.stride(0),
-        0 if multiply is None else multiply.stride(0),
-        0 if residual is None else residual.stride(0),
-    )
+        *(None if operand is None else DTYPES[operand.dtype]
+          for operand in (bias, multiply, residual)),
+    )  # fmt: skip
+    if out is None:
+        known[1] = weight.features
+    return _direct(weight, scheme, epilogue, shape, known, prod(shape[:-1]), threads)
 
 
-@lru_cache(maxsize=None)
-def _launcher(target: Target, scheme: Format, epilogue: Epilogue) -> Callable[..., None]:
-    """A function (sizes, addresses and strides...) that runs the kernel, compiled on first use."""
-    from deepseek.kernels import jit, parallel
-    from deepseek.kernels.gemm.driver import ARGUMENTS, build_linear
+def _format_of(x: Tensor, weight: PackedWeight) -> Format:
+    if weight.dtype == torch.float32:
+        return FORMATS["fp32"]
+    native = x.dtype == torch.bfloat16 and weight.target.bf16
+    return FORMATS["bf16" if native else "mixed"]
+
+
+def _laid_out_anew(
+    weight: PackedWeight, activation: str | None, shape: tuple[int, ...]
+) -> Callable[..., Tensor]:
+    """A call whose operands are first brought into a form that a kernel takes."""
+
+    def call(
+        x: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        multiply: Tensor | None,
+        out: Tensor | None,
+    ) -> Tensor:
+        result = x.new_empty(shape) if out is None else out
+        matrix = rows(result)
+        linear(
+            rows(x if _format_of(x, weight).x == DTYPES[x.dtype] else x.float()),
+            weight,
+            None if bias is None else bias.contiguous(),
+            activation,
+            None if residual is None else rows(residual),
+            None if multiply is None else rows(multiply),
+            matrix,
+        )
+        if matrix.data_ptr() != result.data_ptr():
+            result.copy_(matrix.view(shape))
+        return result
+
+    return call
+
+
+def _direct(
+    weight: PackedWeight,
+    scheme: Format,
+    epilogue: Epilogue,
+    shape: tuple[int, ...],
+    strides: list[int],
+    m: int,
+    threads: int,
+) -> Callable[..., Tensor]:
+    """A call that hands the operands' addresses to the kernel as they are."""
+    from deepseek.kernels.gemm.driver import ARGUMENTS
+    from deepseek.kernels.parallel import run
+
+    plan = plan_product(scheme, tile_for(weight.target), m, weight.features, weight.depth, threads)
+    kernel, short, tall = _kernels(weight.target, scheme, epilogue, plan.height, bool(plan.tall))
+    pack = ARGUMENTS.bind(short.address, tall.address, *strides, *plan.arguments())
+    panels, units, chunk = weight.panels, plan.units, plan.chunk
+
+    def call(
+        x: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        multiply: Tensor | None,
+        out: Tensor | None,
+    ) -> Tensor:
+        address = x.data_ptr()
+        if out is None:
+            out = x.new_empty(shape)
+        elif out.data_ptr() == address:
+            raise InputError("expected `out` apart from `x`, got the same memory")
+        arguments = pack(
+            address,
+            panels.data_ptr(),
+            out.data_ptr(),
+            0 if bias is None else bias.data_ptr(),
+            0 if multiply is None else multiply.data_ptr(),
+            0 if residual is None else residual.data_ptr(),
+        )
+        run(kernel, arguments, units, chunk)
+        return out
+
+    return call
+
+
+@cache
+def _kernels(
+    target: Target, scheme: Format, epilogue: Epilogue, height: int, tall: bool
+) -> tuple[Kernel, Kernel, Kernel]:
+    """The linear kernel and its microkernels of ``height`` rows and of one more if needed."""
+    from deepseek.kernels.gemm.driver import build_linear
     from deepseek.kernels.gemm.microkernel import build_microkernel
+    from deepseek.kernels.jit import kernel
 
-    kernel = jit.kernel(build_linear, scheme.name, epilogue, target=target)
-    tile = tile_for(target)
-
-    @lru_cache(maxsize=None)
-    def microkernel(rows: int) -> int:
-        return jit.kernel(build_microkernel, scheme.name, rows, target=target).address
-
-    def launch(sizes: tuple[int, int, int], *operands: int) -> None:
-        plan = plan_product(scheme, tile, *sizes, parallel.threads())
-        short = microkernel(plan.height)
-        tall = microkernel(plan.height + 1) if plan.tall else short
-        arguments = ARGUMENTS.pack(short, tall, *operands, *plan.arguments())
-        parallel.run(kernel, arguments, plan.units, plan.chunk)
-
-    return launch
+    return (
+        kernel(build_linear, scheme.name, epilogue, target=target),
+        kernel(build_microkernel, scheme.name, height, target=target),
+        kernel(build_microkernel, scheme.name, height + tall, target=target),
+    )

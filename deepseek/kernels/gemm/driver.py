@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 __all__ = ["ARGUMENTS", "build_linear"]
 
 ARGUMENTS = Arguments(
-    rows_kernel="pointer", tall_kernel="pointer",  # microkernels of `height` and one more rows
     x="pointer", weight="pointer", out="pointer",
     bias="pointer", multiply="pointer", residual="pointer",
+    rows_kernel="pointer", tall_kernel="pointer",  # microkernels of `height` and one more rows
     x_stride="int", out_stride="int", multiply_stride="int", residual_stride="int",
     columns="int",  # of the result
     steps="int", half="int",  # whole steps of K, and whether half a step follows
@@ -33,7 +33,7 @@ ARGUMENTS = Arguments(
     row_blocks="int", step_blocks="int",
     tile_spacing="int",  # elements from a tile to the next in the workspace; 0 shares one tile
 )  # fmt: skip
-"""As :meth:`deepseek.kernels.gemm.plan.Plan.arguments` orders them."""
+"""The fields from ``columns`` on are those of a :class:`~deepseek.kernels.gemm.plan.Plan`."""
 
 
 def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module:

@@ -8,7 +8,8 @@ slowest; each step holds, for every column, the 4 bytes that belong together:
 Rows beyond N and values beyond K are zeros.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -31,16 +32,18 @@ class PackedWeight:
         features: N, the rows of the weight.
         depth: K, the values a row.
         target: The processor whose tile the panels fit.
+        calls: Prepared calls by the forms of their tensors, which :func:`linear` keeps here.
     """
 
     panels: Tensor
     features: int
     depth: int
     target: Target
+    calls: dict[Hashable, Callable[..., Tensor]] = field(default_factory=dict, repr=False)
 
     @property
     def dtype(self) -> torch.dtype:
-        """dtype of the weight."""
+        """The dtype of the weight."""
         return self.panels.dtype
 
     def unpack(self) -> Tensor:

@@ -1,12 +1,14 @@
 """The inner loop: a few rows of activations times one panel of weights, sums held in registers.
 
-             panel of weights: K steps of `columns` groups, streamed once
-              +-----------------+
-              |                 |
-    rows      |                 |   each step: broadcast 4 bytes of every row,
-    of x  K-> | tile.columns    |   multiply with the panel's row, add to the tile
-     |        +-----------------+
-     +------> tile of sums (rows x columns), in the workspace before and after
+::
+
+    x, rows x K            panel, K steps x columns
+    +---------------+      +-----------+
+    | broadcast     |      |           |     each step: 4 bytes of every row, broadcast,
+    | down the rows |  x   | streamed  |     times the panel's row, added to the tile
+    +---------------+      | once      |
+                           +-----------+
+                  tile, rows x columns: in registers here, in the workspace before and after
 """
 
 from __future__ import annotations

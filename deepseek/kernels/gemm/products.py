@@ -44,7 +44,7 @@ def fp32(
     *,
     half: bool = False,
 ) -> None:
-    """sum += x * w."""
+    """Add x * w."""
     assert not half
     columns = [weight.bits(F32) for weight in weights]
     for row, totals in zip(rows, sums, strict=True):
@@ -62,13 +62,10 @@ def bf16(
     *,
     half: bool = False,
 ) -> None:
-    """sum += x0 * w0 + x1 * w1 by the AVX-512 BF16 instruction."""
+    """Add x0 * w0 + x1 * w1 by the AVX-512 BF16 instruction."""
     for row, totals in zip(rows, sums, strict=True):
         address = f.offset(row.pointer, step + step, BF16)
-        if half:
-            pair = f.unsigned(f.load(address, I16), I32)
-        else:
-            pair = f.load(address, I32, align=2)
+        pair = f.unsigned(f.load(address, I16), I32) if half else f.load(address, I32, align=2)
         x = pair.splat(f.lanes).bits(BF16)
         for total, weight in zip(totals, weights, strict=True):
             w = weight.bits(BF16)
@@ -85,7 +82,7 @@ def mixed(
     *,
     half: bool = False,
 ) -> None:
-    """sum += x0 * w0 + x1 * w1 in fp32; a bf16 value is the upper half of its fp32 value."""
+    """Add x0 * w0 + x1 * w1 in fp32; a bf16 value is the upper half of its fp32 value."""
     firsts = [(weight << 16).bits(F32) for weight in weights]
     seconds = [] if half else [(weight & -0x10000).bits(F32) for weight in weights]
     for position, columns in enumerate((firsts, seconds)):
