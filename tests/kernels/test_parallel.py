@@ -96,13 +96,13 @@ def test_gil_is_free_during_a_kernel():
     counts = np.zeros(1, np.int64)
     kernel = jit.kernel(build_spin)
     arguments = ARGUMENTS.pack(counts.ctypes.data)
-    worker = threading.Thread(target=kernel.call, args=(arguments, 0, 100_000_000))
+    worker = threading.Thread(target=kernel.call, args=(arguments, 0, 300_000_000))
     worker.start()
     seen = set()
     while worker.is_alive():
         seen.add(int(counts[0]))
-    assert len(seen) > 10
-    assert counts[0] == 100_000_000
+    assert len(seen) > 2  # more than the first and the last value
+    assert counts[0] == 300_000_000
 
 
 def test_after_fork(threads):

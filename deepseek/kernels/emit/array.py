@@ -45,11 +45,15 @@ class Array:
         return Array(self.builder, pointer, self.element, self.align)
 
     def load(
-        self, offset: Operand = 0, mask: Value | None = None, lanes: int | None = None
+        self,
+        offset: Operand = 0,
+        mask: Value | None = None,
+        lanes: int | None = None,
+        other: float = 0.0,
     ) -> Value:
         """Read ``lanes`` elements (a register's worth unless given) as fp32, or as they are.
 
-        Lanes outside the mask are zero, and their memory is not touched.
+        Lanes outside the mask are ``other``, and their memory is not touched.
         """
         lanes = self.builder.lanes if lanes is None else lanes
         pointer = self.builder.offset(self.pointer, offset, self._stored)
@@ -58,7 +62,11 @@ class Array:
             value = self.builder.load(pointer, type_, self.align)
         else:
             value = self.builder.load_masked(pointer, type_, mask)
-        return self.builder.widen_bf16(value) if self.element == BF16 else value
+        if self.element == BF16:
+            value = self.builder.widen_bf16(value)
+        if mask is not None and other != 0.0:
+            value = self.builder.select(mask, value, other)
+        return value
 
     def scalar(self, offset: Operand = 0) -> Value:
         """Read one element."""

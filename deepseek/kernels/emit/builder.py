@@ -82,6 +82,10 @@ class Builder:
         """A vector of zeros, as wide as the target's registers unless ``lanes`` says otherwise."""
         return self.constant(0, vector(element, self.lanes if lanes is None else lanes))
 
+    def full(self, number: float, lanes: int | None = None) -> Value:
+        """A vector of fp32 constants, as wide as the target's registers unless told otherwise."""
+        return self.constant(number, vector(F32, self.lanes if lanes is None else lanes))
+
     def counting(self, lanes: int, element: ir.Type = I32) -> Value:
         """The vector 0, 1, 2, ..."""
         type_ = vector(element, lanes)

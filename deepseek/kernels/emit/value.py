@@ -122,8 +122,8 @@ class Value:
         """The same bits read as lanes of another element type."""
         return self.builder.reinterpret(self, element)
 
-    def splat(self, lanes: int) -> Value:
-        """A vector with this scalar in every lane."""
+    def splat(self, lanes: int | None = None) -> Value:
+        """A vector with this scalar in every lane, as wide as a register unless told otherwise."""
         return self.builder.splat(self, lanes)
 
     def __getitem__(self, lane: int) -> Value:
