@@ -87,7 +87,6 @@ def _x86(name: str, needs: frozenset[str], *, cpu: str = "", amx: bool = False) 
         name=name,
         architecture="x86_64",
         cpu=cpu or name,
-        features="+prefer-256-bit" if not wide and needs >= _AVX2 else "",
         vector_bytes=64 if wide else 32 if needs >= _AVX2 else 16,
         registers=32 if wide else 16,
         fma="fma" in needs,

@@ -28,8 +28,8 @@ A softmax over the rows of a matrix, whole::
                     out.store(out.load(column, mask) * scale, column, mask)
         return module
 
-Python's ``for`` and ``with`` run once, while the kernel is being built; what they emit is the loop or
-the condition. Then ``jit.kernel(build_softmax)`` compiles it, and ``parallel.run(kernel,
+Python's ``for`` and ``with`` run once, while the kernel is being built; what they emit is the loop
+or the condition. Then ``jit.kernel(build_softmax)`` compiles it, and ``parallel.run(kernel,
 ARGUMENTS.pack(...), rows)`` runs it on all threads.
 """
 
