@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from deepseek.kernels import gemm
+from deepseek.kernels.attend.ops import attention, attention_backward, block_sparse_attention
 from deepseek.kernels.gemm.layout import PackedWeight, unpack_panels
 from deepseek.kernels.gemm.operands import linear_shape
 from deepseek.kernels.target import current
 
-__all__ = ["linear"]
+__all__ = ["attention", "attention_backward", "block_sparse_attention", "linear"]
 
 
 @torch.library.custom_op("deepseek::linear", mutates_args=(), device_types="cpu")
