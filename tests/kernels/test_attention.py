@@ -40,7 +40,7 @@ def block_mask(n, m, block, batch=1, heads=2):
 
 
 def check(q, k, v, mask=None, *, causal=False, scale=None, lists=None, target=None):
-    """Compare with float64. Values are averages, so that errors do not grow with the keys."""
+    """Compare with float64. Errors grow with the scores, whose rounding a softmax multiplies by."""
     seen = mask
     if lists is not None:
         blocks = lists.to_mask(-(-k.shape[2] // lists.block))
@@ -55,16 +55,18 @@ def check(q, k, v, mask=None, *, causal=False, scale=None, lists=None, target=No
     out, lse = run_forward(q, k, v, mask, causal, scale, lists, target)
     assert (out.dtype, lse.dtype) == (q.dtype, torch.float32)
     assert (out.shape, lse.shape) == (exact.shape, sums.shape)
-    tolerance = 2e-2 if q.dtype == torch.bfloat16 else 3e-6
+    largest = max((x.norm(dim=-1).max().item() for x in (q, k) if x.numel()), default=0.0)
+    score = largest**2 * (q.shape[-1] ** -0.5 if scale is None else abs(scale))
+    tolerance = 2e-2 if q.dtype == torch.bfloat16 else 3e-6 + 1e-7 * score
     torch.testing.assert_close(out.double(), exact, atol=tolerance, rtol=tolerance)
-    torch.testing.assert_close(lse.double(), sums, atol=5e-6, rtol=2e-6)
+    torch.testing.assert_close(lse.double(), sums, atol=5e-6 + 1e-7 * score, rtol=2e-6)
     return out, lse
 
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_tails(target, causal):
     """Every tail of queries and keys; rows before the first key when there are fewer keys."""
-    sizes = {(n, m) for n in TAILS for m in TAILS if n in (1, 9, 257) or m in (1, 33, 100)}
+    sizes = {(n, m) for n in TAILS for m in TAILS if n == 9 or m == 49 or n == m}
     for n, m in sorted(sizes):
         check(*operands(n, m, 32), causal=causal, target=target)
 
@@ -80,7 +82,7 @@ def test_values_of_another_depth():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_masks(target, threads, dtype):
+def test_masks(target, dtype):
     q, k, v = operands(70, 100, 32, batch=2, dtype=dtype)
     padding = torch.arange(100) < torch.tensor([[[[100]]], [[[41]]]])
     pattern = normal(2, 2, 70, 100, seed=4) > 0
@@ -122,9 +124,7 @@ def test_block_sparse_with_masks_and_shared_lists(threads):
 def test_blocks_in_any_order():
     q, k, v = operands(64, 257, 32)
     starts = torch.tensor([[[0, 3]]], dtype=torch.int32)
-    forth, back = (
-        BlockLists(starts, torch.tensor(order, dtype=torch.int32)) for order in ([0, 2, 4], [4, 0, 2])
-    )  # fmt: skip
+    forth, back = (BlockLists(starts, ints(*order)) for order in ([0, 2, 4], [4, 0, 2]))
     torch.testing.assert_close(
         block_sparse_attention(q, k, v, forth), block_sparse_attention(q, k, v, back)
     )
@@ -138,11 +138,11 @@ def test_only_listed_blocks_are_read():
     assert block_sparse_attention(q, k, v, lists)[0].isfinite().all()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(
     n=st.integers(0, 140),
     m=st.integers(0, 140),
-    depth=st.integers(1, 48),
+    depth=st.sampled_from([1, 5, 16, 31, 48]),
     heads=st.sampled_from([(1, 1), (2, 2), (4, 2), (6, 1), (0, 1)]),
     batch=st.integers(0, 3),
     causal=st.booleans(),
@@ -209,7 +209,7 @@ def test_without_queries_or_keys():
 GRADIENTS = {
     "dense": (70, 100, 32, {}),
     "causal, fewer keys": (100, 49, 33, {"causal": True}),
-    "scale": (33, 33, 80, {"scale": 0.7}),
+    "scale": (33, 33, 80, {"scale": 0.2}),
     "mask": (70, 100, 32, {"mask": normal(1, 1, 1, 100, seed=6) > 0}),
     "added mask": (70, 100, 32, {"mask": normal(70, 100, seed=6), "causal": True}),
     "blocks": (150, 257, 32, {"block": 64}),
@@ -218,11 +218,13 @@ GRADIENTS = {
 
 
 @pytest.mark.parametrize("case", GRADIENTS)
-@pytest.mark.parametrize("heads", [(2, 2), (4, 2)])
-def test_gradients(target, threads, case, heads):
+def test_gradients(target, case):
     n, m, depth, options = GRADIENTS[case]
-    q, k, v = operands(n, m, depth, 2, *heads)
-    check_gradients(q, k, v, target=target, **options)
+    check_gradients(*operands(n, m, depth, 2, 4, 2), target=target, **options)
+
+
+def test_gradients_on_both_numbers_of_threads(threads):
+    check_gradients(*operands(257, 257, 32, 1, 2, 2), causal=True)
 
 
 def check_gradients(
@@ -289,7 +291,7 @@ REFUSED = {
     "too deep": ({"v": V.repeat(1, 1, 1, 33)}, "a depth of at most 512, got 16 and 528"),
     "mask": ({"mask": torch.ones(8, 11)}, r"`mask` broadcast to \(2, 4, 8, 12\), got .*\(8, 11\)"),
     "mask dtype": ({"mask": torch.ones(8, 12).int()}, "`mask` of bool, float32 or bfloat16"),
-    "mask gradient": ({"mask": torch.ones(8, 12, requires_grad=True)}, "without a gradient"),
+    "mask gradient": ({"mask": torch.ones(8, 12, requires_grad=True)}, "`mask` without a gradient"),
 }
 
 
@@ -352,8 +354,9 @@ def test_code_for_other_targets_calls_no_library(name):
         build_pack(target, "bfloat16", form.depth, 64, True),
     ):
         text = jit.assembly(str(module), target)
-        calls = [line.split() for line in text.splitlines() if line.split()[:1] in (["callq"],
-                                                                                   ["bl"])]
+        calls = [
+            line.split() for line in text.splitlines() if line.split()[:1] in (["callq"], ["bl"])
+        ]
         internal = {f.name for f in module.ir.functions if f.blocks}
         assert {call[1].split("@")[0] for call in calls} <= internal
 

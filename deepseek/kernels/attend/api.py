@@ -34,7 +34,8 @@ def attention(
             ``h // (H / G)``.
         v: ``(B, G, M, E)``, likewise. D and E are at most 512.
         mask: Broadcast to ``(B, H, N, M)``. Where bool, False hides a key; fp32 and bf16 are added
-            to the scores. A mask of padded keys is ``(B, 1, 1, M)``.
+            to the scores; what is below -2.3e38 hides a key as -inf does. A mask of padded keys
+            is ``(B, 1, 1, M)``.
         causal: Whether query i sees only the keys up to ``i + M - N``.
         scale: ``1 / sqrt(D)`` unless given.
 
@@ -49,7 +50,8 @@ def attention(
     if _needs_dispatcher(q, k, v, mask):
         from deepseek.kernels.attend import ops
 
-        return ops.attention(q, k, v, mask, causal, scale)
+        dense: tuple[Tensor, Tensor] = ops.attention(q, k, v, mask, causal, scale)
+        return dense
     from deepseek.kernels.attend.launch import run_forward
 
     return run_forward(q, k, v, mask, causal, scale)
@@ -82,9 +84,10 @@ def block_sparse_attention(
     if _needs_dispatcher(q, k, v, mask):
         from deepseek.kernels.attend import ops
 
-        return ops.block_sparse_attention(
+        sparse: tuple[Tensor, Tensor] = ops.block_sparse_attention(
             q, k, v, blocks.starts, blocks.indices, blocks.block, mask, causal, scale
         )
+        return sparse
     from deepseek.kernels.attend.launch import run_forward
 
     return run_forward(q, k, v, mask, causal, scale, blocks)

@@ -24,7 +24,7 @@ from deepseek.kernels.attend.pack import ELEMENTS, emit_copy
 from deepseek.kernels.attend.product import Product, emit_product
 from deepseek.kernels.attend.scores import LOG2E, LOWEST, emit_hide, emit_mask, see
 from deepseek.kernels.attend.spec import tile_for
-from deepseek.kernels.emit import F32, I64, POINTER, VOID, Arguments, Module, math
+from deepseek.kernels.emit import I64, POINTER, VOID, Arguments, Module, math
 
 if TYPE_CHECKING:
     from types import SimpleNamespace
@@ -119,19 +119,28 @@ def build_backward(target: Target, form: Form) -> Module:
 
 
 def _emit_products(module: Module, form: Form) -> None:
+    """The five products; the two that sum over queries read their left operand transposed."""
     block, depth, value_depth = form.block, form.depth, form.value_depth
-    scores = {"b_step": block, "c_row": block, "columns": block, "adds": False}
-    turned = {"a_row": 1, "a_step": block, "adds": True}
-    values = {"b_step": value_depth, "c_row": value_depth, "columns": value_depth}
-    keys = {"b_step": depth, "c_row": depth, "columns": depth}
-    for name, product in (
-        ("score", Product(a_row=depth, **scores)),
-        ("slope", Product(a_row=value_depth, **scores)),
-        ("give_values", Product(**turned, **values)),
-        ("give_keys", Product(**turned, **keys)),
-        ("give_queries", Product(a_row=block, adds=True, **keys)),
-    ):
-        emit_product(module, name, product)
+
+    def product(name: str, a_row: int, a_step: int, columns: int, *, adds: bool) -> None:
+        emit_product(
+            module,
+            name,
+            Product(
+                a_row=a_row,
+                a_step=a_step,
+                b_step=columns,
+                c_row=columns,
+                columns=columns,
+                adds=adds,
+            ),
+        )
+
+    product("score", depth, 1, block, adds=False)
+    product("slope", value_depth, 1, block, adds=False)
+    product("give_values", 1, block, value_depth, adds=True)
+    product("give_keys", 1, block, depth, adds=True)
+    product("give_queries", block, 1, depth, adds=True)
 
 
 def _emit_slopes(module: Module, form: Form) -> None:

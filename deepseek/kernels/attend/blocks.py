@@ -89,9 +89,7 @@ class BlockLists:
     def to_mask(self, key_blocks: int) -> Tensor:
         """The mask of blocks that :meth:`from_mask` takes; a block listed twice shows once."""
         lengths = self.starts.diff().flatten().long()
-        mask = torch.zeros(
-            lengths.numel(), key_blocks, dtype=torch.bool, device=self.starts.device
-        )
+        mask = torch.zeros(lengths.numel(), key_blocks, dtype=torch.bool, device=self.starts.device)
         lists = torch.repeat_interleave(lengths)
         first = self.starts[..., :-1].flatten().long()
         within = torch.arange(lists.numel(), device=lists.device) - (

@@ -4,8 +4,8 @@ Dense attention is ``scaled_dot_product_attention``, block-sparse attention Flex
 compiled by torch on first use. Gradients come from torch's autograd, by running them once more.
 """
 
-from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,11 +52,11 @@ def gradients(
     lists: BlockLists | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of q, k and v."""
-    inputs = [operand.detach().requires_grad_() for operand in (q, k, v)]
+    q, k, v = (operand.detach().requires_grad_() for operand in (q, k, v))
     with torch.enable_grad():
-        results = attend(*inputs, mask, causal, scale, lists)
+        results = attend(q, k, v, mask, causal, scale, lists)
     given = (grad, torch.zeros_like(results[1]) if grad_lse is None else grad_lse)
-    dq, dk, dv = torch.autograd.grad(results, inputs, given)
+    dq, dk, dv = torch.autograd.grad(results, (q, k, v), given)
     return dq, dk, dv
 
 
@@ -142,5 +142,5 @@ def _sparse(
 
 
 @lru_cache(maxsize=1)
-def _compiled() -> Callable[..., tuple[Tensor, flex.AuxOutput]]:
-    return torch.compile(flex.flex_attention, dynamic=True)  # type: ignore[return-value]
+def _compiled() -> Any:
+    return torch.compile(flex.flex_attention, dynamic=True)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from deepseek.kernels.attend.spec import Form
-    from deepseek.kernels.emit import Array, Function, Task, Value
+    from deepseek.kernels.emit import Array, Function, Value
     from deepseek.kernels.target import Target
 
 __all__ = ["ARGUMENTS", "build_forward", "symbol"]
@@ -76,7 +76,7 @@ def build_forward(target: Target, form: Form) -> Module:
         scores, tops = f.scratch(block * block), f.scratch(block)
         totals = f.scratch(block * f.lanes)
         for unit in f.range(f.begin, f.end):
-            batch, head, query_block = _place(f, a, unit)
+            batch, head, query_block = _place(a, unit)
             first = query_block * block
             count = f.minimum(a.queries - first, block)
             rows = (count + (tile.rows - 1)) & -tile.rows
@@ -138,7 +138,7 @@ def blocks_of_keys(
             yield key_block
 
 
-def _place(f: Task, a: SimpleNamespace, unit: Value) -> tuple[Value, Value, Value]:
+def _place(a: SimpleNamespace, unit: Value) -> tuple[Value, Value, Value]:
     """Batch, head and block of queries of a unit; last blocks first, which see the most keys."""
     row = unit // a.query_blocks
     query_block = a.query_blocks - 1 - unit % a.query_blocks

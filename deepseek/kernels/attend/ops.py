@@ -73,12 +73,7 @@ def attention_backward(
 
 @attention.register_fake
 def _(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor | None = None,
-    causal: bool = False,
-    scale: float | None = None,
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *_others: object
 ) -> tuple[Tensor, Tensor]:
     return _results(q, k, v, mask)
 
@@ -88,19 +83,18 @@ def _(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    starts: Tensor,
-    indices: Tensor,
-    block: int = 64,
+    _starts: Tensor,
+    _indices: Tensor,
+    _block: int = 64,
     mask: Tensor | None = None,
-    causal: bool = False,
-    scale: float | None = None,
+    *_others: object,
 ) -> tuple[Tensor, Tensor]:
     return _results(q, k, v, mask)
 
 
 @attention_backward.register_fake
 def _(
-    grad: Tensor, grad_lse: Tensor | None, q: Tensor, k: Tensor, v: Tensor, *_others: object
+    _grad: Tensor, _grad_lse: Tensor | None, q: Tensor, k: Tensor, v: Tensor, *_others: object
 ) -> tuple[Tensor, Tensor, Tensor]:
     return result(q, *q.shape[1:]), k.new_empty(k.shape), v.new_empty(v.shape)
 
@@ -140,8 +134,8 @@ def _(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    out: Tensor,
-    lse: Tensor,
+    _out: Tensor,
+    _lse: Tensor,
     starts: Tensor | None = None,
     indices: Tensor | None = None,
     block: int = 64,
@@ -158,18 +152,14 @@ def _lists(starts: Tensor | None, indices: Tensor | None, block: int) -> BlockLi
     return None if starts is None or indices is None else BlockLists(starts, indices, block)
 
 
-def _results(
-    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def _results(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Empty tensors with the shapes and strides of what attention returns."""
     sizes = sizes_of(q, k, v, mask)
     out = result(q, sizes.heads, sizes.queries, sizes.value_depth)
     return out, q.new_empty(sizes.scores[:3], dtype=torch.float32)
 
 
-def _laid_out(
-    q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor
-) -> tuple[Tensor, Tensor]:
+def _laid_out(q: Tensor, k: Tensor, v: Tensor, out: Tensor, lse: Tensor) -> tuple[Tensor, Tensor]:
     """The results with the strides that attention promises."""
     results = _results(q, k, v)
     return results[0].copy_(out), results[1].copy_(lse)

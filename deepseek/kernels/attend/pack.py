@@ -75,8 +75,8 @@ def emit_copy(
             value = line.load(column, mask)
             target.store(value if factor is None else value * factor.splat(), column)
     for row in f.range(count, rows):
-        for column in range(0, width, f.lanes):
-            into.at(row * width).store(f.zeros(), column)
+        for place in range(0, width, f.lanes):
+            into.at(row * width).store(f.zeros(), place)
 
 
 def _emit_transpose(f: Function, source: Array, into: Array, width: int, block: int) -> None:

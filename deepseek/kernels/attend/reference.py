@@ -44,9 +44,9 @@ def attention_reference(
         scores = scores + mask.to(precision)
     if causal:
         scores = scores.masked_fill(~visible_keys(q.shape[2], k.shape[2], q.device), -inf)
-    lse = torch.logsumexp(scores, -1)
-    weights = torch.exp(scores - lse.masked_fill(lse == -inf, 0.0).unsqueeze(-1))
-    return weights @ v, lse
+    blind = (scores == -inf).all(-1, keepdim=True)
+    weights = torch.softmax(scores.masked_fill(blind, 0.0), -1).masked_fill(blind, 0.0)
+    return weights @ v, torch.logsumexp(scores, -1)
 
 
 def visible_keys(queries: int, keys: int, device: torch.device | None = None) -> Tensor:
