@@ -2,6 +2,7 @@
 
 import itertools
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -150,6 +151,19 @@ def test_only_listed_blocks_are_read():
 )
 def test_any_shape(n, m, depth, heads, batch, causal, scale):
     check(*operands(n, m, depth, batch, *heads), causal=causal, scale=scale)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("n", [1, 4])
+def test_few_queries(target, n, dtype):
+    """Nothing is packed; the keys end in the middle of a register and of a block."""
+    for m, depth in ((1, 32), (67, 32), (257, 32), (100, 33), (64, 80)):
+        q, k, v = operands(n, m, depth, 2, 4, 2, dtype)
+        check(q, k, v, target=target)
+        check(q, k.mT.contiguous().mT, v[:, :, :, ::2], causal=True, target=target)
+    check(*operands(n, 257, 32), normal(n, 257) > 0, target=target)
+    lists = BlockLists.from_mask(block_mask(n, 257, 64)[0])
+    check(*operands(n, 257, 32), lists=lists, target=target)
 
 
 def test_decoding_step_by_step_is_causal_attention():
@@ -350,6 +364,7 @@ def test_code_for_other_targets_calls_no_library(name):
     form = Form("bfloat16", padded(80, target), padded(80, target), mask="bool", sparse=True)
     for module in (
         build_forward(target, form),
+        build_forward(target, replace(form, few=True)),
         build_backward(target, form),
         build_pack(target, "bfloat16", form.depth, 64, True),
     ):

@@ -15,9 +15,11 @@ This is the algorithm of FlashAttention (Dao et al., 2022), on one core at a tim
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log
 from typing import TYPE_CHECKING
 
+from deepseek.kernels.attend.few import emit_gather_rows, emit_score_rows
 from deepseek.kernels.attend.pack import ELEMENTS, emit_copy
 from deepseek.kernels.attend.product import Product, emit_product
 from deepseek.kernels.attend.scores import LOWEST, emit_absorb, emit_hide, emit_mask, see
@@ -32,7 +34,13 @@ if TYPE_CHECKING:
     from deepseek.kernels.emit import Array, Function, Value
     from deepseek.kernels.target import Target
 
-__all__ = ["ARGUMENTS", "build_forward", "symbol"]
+__all__ = ["ARGUMENTS", "blocks_of_keys", "build_forward", "symbol"]
+
+Step = Callable[["Array", "Array"], object]
+"""Emits a product: left operand, result."""
+
+Multiply = Callable[..., tuple[Step, Step]]
+"""Finds a block of keys and of values; returns how to make scores of it, and how to add values."""
 
 ARGUMENTS = Arguments(
     q="pointer", keys="pointer", values="pointer", out="pointer", lse="pointer",
@@ -46,6 +54,8 @@ ARGUMENTS = Arguments(
     mask_batch="int", mask_head="int", mask_row="int",
     list_batch="int", list_head="int",  # of `starts`
     out_batch="int", out_head="int", out_row="int",
+    k_batch="int", k_head="int", k_row="int",  # read only where nothing is packed
+    v_batch="int", v_head="int", v_row="int",
 )  # fmt: skip
 """Those from ``mask`` to ``list_head`` are the backward kernel's too."""
 
@@ -53,18 +63,9 @@ ARGUMENTS = Arguments(
 def build_forward(target: Target, form: Form) -> Module:
     """The module of one attention kernel: any number of heads, queries and keys."""
     module = Module(symbol("forward", form), target)
-    tile = tile_for(target)
+    tile_rows = tile_for(target).rows
     block, depth, value_depth = form.block, form.depth, form.value_depth
-    score = emit_product(
-        module,
-        "score",
-        Product(a_row=depth, b_step=block, c_row=block, columns=block, adds=False),
-    )
-    gather = emit_product(
-        module,
-        "gather",
-        Product(a_row=block, b_step=value_depth, c_row=value_depth, columns=value_depth, adds=True),
-    )
+    multiply = _emit_few(module, form) if form.few else _emit_products(module, form)
     emit_hide(module, form)
     if form.mask is not None:
         emit_mask(module, form)
@@ -79,25 +80,20 @@ def build_forward(target: Target, form: Form) -> Module:
             batch, head, query_block = _place(a, unit)
             first = query_block * block
             count = f.minimum(a.queries - first, block)
-            rows = (count + (tile.rows - 1)) & -tile.rows
+            rows = (count + (tile_rows - 1)) & -tile_rows
             q = f.array(a.q, ELEMENTS[form.dtype])
             q = q.at(batch * a.q_batch + head * a.q_head + first * a.q_row)
             emit_copy(f, q, a.q_row, count, a.depth, queries, depth, rows, a.scale)
             _begin(f, rows, value_depth, sums, tops, totals)
 
-            kv_head = batch * (a.heads // a.group) + head // a.group
             for key_block in blocks_of_keys(f, form, a, batch, head, query_block, count):
-                packed = kv_head * a.key_blocks + key_block
-                keys = f.array(a.keys).at(packed * (block * depth))
-                values = f.array(a.values).at(packed * (block * value_depth))
-                f.call(score, VOID, queries.pointer, keys.pointer, scores.pointer, rows, a.depth)
+                score, gather = multiply(f, a, batch, head // a.group, key_block, rows, count)
+                score(queries, scores)
                 see(f, form, a, scores, batch, head, first, count, key_block)
                 f.call(
                     absorb, VOID, scores.pointer, rows, tops.pointer, totals.pointer, sums.pointer
                 )
-                f.call(
-                    gather, VOID, scores.pointer, values.pointer, sums.pointer, rows, f.index(block)
-                )
+                gather(scores, sums)
 
             out = f.array(a.out, ELEMENTS[form.dtype])
             out = out.at(batch * a.out_batch + head * a.out_head + first * a.out_row)
@@ -106,11 +102,70 @@ def build_forward(target: Target, form: Form) -> Module:
     return module
 
 
+def _emit_products(module: Module, form: Form) -> Multiply:
+    """Products with packed keys and values."""
+    block, depth, value_depth = form.block, form.depth, form.value_depth
+    score = Product(a_row=depth, b_step=block, c_row=block, columns=block, adds=False)
+    gather = Product(
+        a_row=block, b_step=value_depth, c_row=value_depth, columns=value_depth, adds=True
+    )
+    emit_product(module, "score", score)
+    emit_product(module, "gather", gather)
+
+    def multiply(
+        f: Function, a: SimpleNamespace, batch: Value, head: Value, key_block: Value, rows: Value,
+        _count: Value,
+    ) -> tuple[Step, Step]:  # fmt: skip
+        packed = ((batch * (a.heads // a.group) + head) * a.key_blocks + key_block) * block
+        keys = f.array(a.keys).at(packed * depth).pointer
+        values = f.array(a.values).at(packed * value_depth).pointer
+
+        def step(name: str, right: Value, steps: Value) -> Step:
+            return lambda left, into: f.call(
+                name, VOID, left.pointer, right, into.pointer, rows, steps
+            )
+
+        return step("score", keys, a.depth), step("gather", values, f.index(block))
+
+    return multiply
+
+
+def _emit_few(module: Module, form: Form) -> Multiply:
+    """Products with keys and values as they are."""
+    element = ELEMENTS[form.dtype]
+    emit_score_rows(module, form)
+    emit_gather_rows(module, form)
+
+    def multiply(
+        f: Function, a: SimpleNamespace, batch: Value, head: Value, key_block: Value, _rows: Value,
+        count: Value,
+    ) -> tuple[Step, Step]:  # fmt: skip
+        first = key_block * form.block
+        here = f.minimum(a.key_count - first, form.block)
+        keys = f.array(a.keys, element)
+        keys = keys.at(batch * a.k_batch + head * a.k_head + first * a.k_row)
+        values = f.array(a.values, element)
+        values = values.at(batch * a.v_batch + head * a.v_head + first * a.v_row)
+
+        def step(name: str, right: Array, stride: Value, depth: Value) -> Step:
+            return lambda left, into: f.call(
+                name, VOID, left.pointer, right.pointer, stride, into.pointer, count, here, depth
+            )
+
+        return (
+            step("score_rows", keys, a.k_row, a.depth),
+            step("gather_rows", values, a.v_row, a.value_depth),
+        )
+
+    return multiply
+
+
 def symbol(name: str, form: Form) -> str:
     """A kernel's symbol."""
     parts = [
         "deepseek_attention", name, form.dtype, str(form.depth), str(form.value_depth),
-        "blocks" if form.sparse else None, str(form.block), form.mask and f"mask_{form.mask}",
+        "few" if form.few else None, "blocks" if form.sparse else None, str(form.block),
+        form.mask and f"mask_{form.mask}",
     ]  # fmt: skip
     return "_".join(part for part in parts if part)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from math import inf
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from deepseek.kernels.attend.operands import (
     with_dense_rows,
 )
 from deepseek.kernels.attend.scores import LOG2E
-from deepseek.kernels.attend.spec import BLOCK, Form, padded
+from deepseek.kernels.attend.spec import BLOCK, FEW, Form, padded
 from deepseek.kernels.jit import Kernel, kernel
 from deepseek.kernels.target import Target, current
 
@@ -58,18 +59,27 @@ def run_forward(
     target = target or current()
     mask, mask_dtype = mask_view(mask, sizes)
     form = _form(q, sizes, mask_dtype, lists, target)
-    run, by_rows, by_columns = _forward_kernels(target, form)
     q, k, v = (with_dense_rows(operand) for operand in (q, k, v))
-    keys = _packed(k, by_columns, form.depth, form.block)
-    values = _packed(v, by_rows, form.value_depth, form.block)
+    if sizes.queries <= FEW:
+        form = replace(form, few=True)
+        keys, values = k, v
+    else:
+        by_columns, by_rows = (
+            _pack_kernel(target, form.dtype, width, form.block, transposed)
+            for width, transposed in ((form.depth, True), (form.value_depth, False))
+        )
+        keys = _packed(k, by_columns, form.depth, form.block)
+        values = _packed(v, by_rows, form.value_depth, form.block)
     query_blocks = -(-sizes.queries // form.block)
     arguments = forward.ARGUMENTS.pack(
         q.data_ptr(), keys.data_ptr(), values.data_ptr(), out.data_ptr(), lse.data_ptr(),
         *_common(sizes, form, q, mask, causal, scale, lists), *out.stride()[:3],
+        *k.stride()[:3], *v.stride()[:3],
     )  # fmt: skip
     units = sizes.batch * sizes.heads * query_blocks
-    work = form.block * sizes.keys * (sizes.depth + sizes.value_depth)
-    parallel.run(run, arguments, units, max(1, _WORTH_A_THREAD // work))
+    work = min(form.block, sizes.queries) * sizes.keys * (sizes.depth + sizes.value_depth)
+    chunk = max(1, _WORTH_A_THREAD // work)
+    parallel.run(_forward_kernel(target, form), arguments, units, chunk)
     return out, lse
 
 
@@ -87,13 +97,8 @@ def _form(
 
 
 @cache
-def _forward_kernels(target: Target, form: Form) -> tuple[Kernel, Kernel, Kernel]:
-    """The attention kernel, and those that pack values and keys."""
-    return (
-        kernel(forward.build_forward, form, target=target),
-        _pack_kernel(target, form.dtype, form.value_depth, form.block, False),
-        _pack_kernel(target, form.dtype, form.depth, form.block, True),
-    )
+def _forward_kernel(target: Target, form: Form) -> Kernel:
+    return kernel(forward.build_forward, form, target=target)
 
 
 @cache

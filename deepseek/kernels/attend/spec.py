@@ -7,13 +7,16 @@ from dataclasses import dataclass
 
 from deepseek.kernels.target import Target
 
-__all__ = ["BLOCK", "BLOCKS", "MOST_DEPTH", "Form", "Tile", "padded", "tile_for"]
+__all__ = ["BLOCK", "BLOCKS", "FEW", "MOST_DEPTH", "Form", "Tile", "padded", "tile_for"]
 
 BLOCK = 64
 """Queries, and keys, that are worked on at once: two such blocks of 64 values fill half of L1."""
 
 BLOCKS = (16, 32, 64, 128)
 """Block sizes that block-sparse attention can be asked for."""
+
+FEW = 4
+"""Most queries for which keys and values are read where they lie."""
 
 MOST_DEPTH = 512
 """Largest head dimension: a block of queries and one of results lie on the stack."""
@@ -30,6 +33,7 @@ class Form:
         block: Queries and keys a block.
         mask: dtype of the mask (``bool``, ``float32``, ``bfloat16``), or None where there is none.
         sparse: Whether each block of queries has a list of the blocks of keys that it sees.
+        few: Whether there are at most :data:`FEW` queries, for which nothing is packed.
     """
 
     dtype: str
@@ -38,6 +42,7 @@ class Form:
     block: int = BLOCK
     mask: str | None = None
     sparse: bool = False
+    few: bool = False
 
 
 @dataclass(frozen=True, slots=True)
