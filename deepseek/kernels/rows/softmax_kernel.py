@@ -1,0 +1,106 @@
+"""The kernel of softmax and log-softmax, a row at a time."""
+
+from __future__ import annotations
+
+import math as numbers
+from typing import TYPE_CHECKING
+
+from deepseek.kernels.emit import Arguments, Module, math
+from deepseek.kernels.rows.sweep import ELEMENTS, WAYS, sweep, walk
+
+if TYPE_CHECKING:
+    from types import SimpleNamespace
+
+    from deepseek.kernels.emit import Array, Function, Task, Value
+    from deepseek.kernels.rows.spec import SoftmaxForm
+    from deepseek.kernels.rows.sweep import Place
+    from deepseek.kernels.target import Target
+
+__all__ = ["ARGUMENTS", "build_softmax"]
+
+ARGUMENTS = Arguments(
+    x="pointer", mask="pointer", bias="pointer", out="pointer", scale="float",
+    width="int", middle="int", inner="int",
+    x_outer="int", x_middle="int", x_inner="int",
+    mask_outer="int", mask_middle="int", mask_inner="int",
+    bias_outer="int", bias_middle="int", bias_inner="int",
+)  # fmt: skip
+
+_INFINITY = float("inf")
+_LOG2E = 1 / numbers.log(2)
+
+
+def build_softmax(target: Target, form: SoftmaxForm) -> Module:
+    """A module whose task ``deepseek_softmax`` makes rows sum to one.
+
+    fp32 exponentials are stored where the result goes and scaled in a last pass. A bf16 result
+    would be rounded twice that way: its exponentials are computed again.
+    """
+    module = Module("deepseek_softmax", target)
+    with module.task(ARGUMENTS) as f:
+        a = f.arguments
+        for place in walk(f, a.middle, a.inner):
+            scores = _Scores(f, form, place)
+            out = f.array(a.out, ELEMENTS[form.out]).at(place.row * a.width)
+            highest = _highest(f, scores, a.width).splat()
+            held = out if form.out == "float32" and not form.logarithm else None
+
+            total = f.variable(f.zeros())
+            for column, mask in f.strips(a.width, carry=[total]):
+                e = math.exp2((scores.load(column, mask) - highest) * _LOG2E)
+                if held is not None:
+                    held.store(e, column, mask)
+                total += e
+            whole = f.reduce("add", total)
+
+            scale = (1.0 / whole).splat()
+            shift = highest + math.log(whole.splat()) if form.logarithm else highest
+            for column, mask in f.strips(a.width):
+                if held is not None:
+                    y = held.load(column, mask) * scale
+                else:
+                    y = scores.load(column, mask) - shift
+                    y = y if form.logarithm else math.exp2(y * _LOG2E) * scale
+                out.store(y, column, mask)
+    return module
+
+
+class _Scores:
+    """The row that the softmax is of: ``x * scale + bias + mask``, -infinity beyond its end."""
+
+    def __init__(self, f: Task, form: SoftmaxForm, place: Place) -> None:
+        a = f.arguments
+        self.f, self.scale, self.form = f, a.scale.splat(), form
+        self.x = _row(f, a, "x", form.x, place)
+        self.mask = _row(f, a, "mask", form.mask, place)
+        self.bias = _row(f, a, "bias", form.bias, place)
+
+    def load(self, column: Value, mask: Value | None) -> Value:
+        f = self.f
+        assert self.x is not None
+        value = self.x.load(column, mask) * self.scale
+        if self.bias is not None:
+            value = value + self.bias.load(column, mask)
+        if self.mask is not None:
+            entries = self.mask.load(column, mask)
+            if self.form.mask == "bool":
+                value = f.select(entries.differs(0), value, -_INFINITY)
+            else:
+                value = value + entries
+        return value if mask is None else f.select(mask, value, -_INFINITY)
+
+
+def _row(f: Function, a: SimpleNamespace, name: str, dtype: str | None, place: Place) -> Array | None:
+    if dtype is None:
+        return None
+    strides = tuple(getattr(a, f"{name}_{level}") for level in ("outer", "middle", "inner"))
+    return f.array(getattr(a, name), ELEMENTS[dtype]).at(place.offset(strides))
+
+
+def _highest(f: Function, scores: _Scores, width: Value) -> Value:
+    """The row's maximum; NaN is passed over here and appears with the exponentials."""
+    tops = [f.variable(f.full(-_INFINITY)) for _ in range(WAYS)]
+    for column, mask, way in sweep(f, width, tops):
+        tops[way].set(f.maximum(scores.load(column, mask), tops[way]))
+    a, b = f.maximum(tops[0], tops[1]), f.maximum(tops[2], tops[3])
+    return f.reduce("max", f.maximum(a, b))
