@@ -10,9 +10,24 @@ from deepseek.kernels import gemm
 from deepseek.kernels.attend.ops import attention, attention_backward, block_sparse_attention
 from deepseek.kernels.gemm.layout import PackedWeight, unpack_panels
 from deepseek.kernels.gemm.operands import linear_shape
+from deepseek.kernels.rows.ops import (
+    add_layer_norm,
+    add_rms_norm,
+    embedding,
+    embedding_layer_norm,
+    layer_norm,
+    log_softmax,
+    rms_norm,
+    rotary,
+    softmax,
+)
 from deepseek.kernels.target import current
 
-__all__ = ["attention", "attention_backward", "block_sparse_attention", "linear"]
+__all__ = [
+    "add_layer_norm", "add_rms_norm", "attention", "attention_backward", "block_sparse_attention",
+    "embedding", "embedding_layer_norm", "layer_norm", "linear", "log_softmax", "rms_norm",
+    "rotary", "softmax",
+]  # fmt: skip
 
 
 @torch.library.custom_op("deepseek::linear", mutates_args=(), device_types="cpu")

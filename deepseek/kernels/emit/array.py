@@ -76,12 +76,24 @@ class Array:
         """Read one element into every lane of a vector."""
         return self.scalar(offset).splat(self.builder.lanes if lanes is None else lanes)
 
-    def store(self, value: Value, offset: Operand = 0, mask: Value | None = None) -> None:
-        """Write a scalar or vector, rounded to the element type where that is narrower."""
+    def store(
+        self,
+        value: Value,
+        offset: Operand = 0,
+        mask: Value | None = None,
+        *,
+        streamed: bool = False,
+    ) -> None:
+        """Write a scalar or vector, rounded to the element type where that is narrower.
+
+        Where ``streamed``, full vectors go past the caches; their addresses must be aligned.
+        """
         is_bf16 = self.element == BF16
         value = self.builder.round_to_bf16(value) if is_bf16 else value.to(self.element)
         pointer = self.builder.offset(self.pointer, offset, self._stored)
-        if mask is None:
-            self.builder.store(value, pointer, self.align)
-        else:
+        if mask is not None:
             self.builder.store_masked(value, pointer, mask)
+        elif streamed:
+            self.builder.stream(value, pointer)
+        else:
+            self.builder.store(value, pointer, self.align)

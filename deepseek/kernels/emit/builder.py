@@ -281,6 +281,20 @@ class Builder:
         """Write a scalar or vector; aligned as :meth:`load`."""
         self.ir.store(value.ir, pointer.ir, align=align or bytes_of(value.element))
 
+    def stream(self, value: Value, pointer: Value) -> None:
+        """Write a whole vector past the caches, which then need not read the line first.
+
+        The address must be a multiple of the vector's size; see :meth:`fence_streams`.
+        """
+        size = bytes_of(value.element) * value.lanes
+        store = self.ir.store(value.ir, pointer.ir, align=size)
+        store.set_metadata("nontemporal", self.module.add_metadata([ir.Constant(I32, 1)]))
+
+    def fence_streams(self) -> None:
+        """Let other threads see what was streamed before what is written from now on."""
+        if self.target.architecture == "x86_64":
+            self.call("llvm.x86.sse.sfence", VOID)
+
     def load_masked(self, pointer: Value, type_: ir.Type, mask: Value) -> Value:
         """Read the lanes that the mask has; the others are zero and are not touched in memory."""
         name = f"llvm.masked.load.{suffix_of(type_)}.p0"

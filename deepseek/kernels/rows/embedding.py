@@ -40,6 +40,8 @@ def embedding(
 ) -> Tensor:
     """``sum(table[ids])`` over pairs of ids and tables: words, positions and types in one pass.
 
+    One table alone is left to torch's own operator: copying rows is all there is to do.
+
     Args:
         ids: int64 or int32 tensors, one a table, whose shapes broadcast together: positions of
             ``(T)`` go with words of ``(B, T)``.
@@ -58,7 +60,19 @@ def embedding(
 
         y: Tensor = ops.embedding(ids, tables, out_dtype)
         return y
+    if len(ids) == len(tables) == 1:
+        return _one_table(ids[0], tables[0], out_dtype)
     return run_embedding(ids, tables, None, None, None, out_dtype)
+
+
+def _one_table(ids: Tensor, table: Tensor, out_dtype: torch.dtype | None) -> Tensor:
+    check_embedding([ids], [table])
+    dtype = result_dtype(table.dtype, out_dtype)
+    try:
+        return torch.embedding(table, ids).to(dtype)
+    except IndexError:
+        error = outside("ids[0]", ids, table.shape[0])
+        raise error or AssertionError from None
 
 
 def embedding_layer_norm(
@@ -113,9 +127,7 @@ def check_embedding(
             )
         check_numbers(f"tables[{index}]", table, first)
         if ids[index].device != first.device:
-            raise InputError(
-                f"expected `ids[{index}]` on {first.device}, got {ids[index].device}"
-            )
+            raise InputError(f"expected `ids[{index}]` on {first.device}, got {ids[index].device}")
     check_same("weight", weight, (first.shape[1],), first)
     check_same("bias", bias, (first.shape[1],), first)
     return broadcast_ids(ids)
@@ -200,7 +212,7 @@ def _prepare(
         weight: Tensor | None,
         bias: Tensor | None,
     ) -> Tensor:
-        y = tables[0].new_empty(shape, dtype=out)
+        y = torch.empty(*shape, dtype=out)
         failed = c_byte()
         pairs = zip(ids, tables, strict=True)
         arguments = pack(
@@ -231,13 +243,15 @@ def _laid_out_anew(leading: torch.Size, *options: Any) -> Callable[..., Tensor]:
     def call(
         ids: Sequence[Tensor],
         tables: Sequence[Tensor],
-        *norm: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
     ) -> Tensor:
         _raise_outside(ids, tables)  # a table may have no row at all
         return run_embedding(
             [x.expand(leading).contiguous() for x in ids],
             [x.contiguous() for x in tables],
-            *(None if x is None else x.contiguous() for x in norm),
+            None if weight is None else weight.contiguous(),
+            None if bias is None else bias.contiguous(),
             *options,
         )
 

@@ -1,8 +1,11 @@
-"""The gradients of norms and softmax, in plain PyTorch: training is rare on a CPU, inference not."""
+"""The gradients of the row operators, in plain PyTorch: on a CPU, inference is what must be fast.
+
+The embeddings have none; backward through them is an error.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,15 +13,21 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["norm_gradients", "softmax_gradient"]
+__all__ = [
+    "Autograd", "norm_autograd", "norm_gradients", "rotary_autograd", "softmax_autograd",
+    "softmax_gradient",
+]  # fmt: skip
+
+Autograd = tuple["Callable[..., None]", "Callable[..., tuple[Any, ...]]"]
+"""What an operator keeps of a call, and its backward."""
 
 _aten = torch.ops.aten
 
 _ACTIVATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relu": lambda grad, z: _aten.threshold_backward(grad, z, 0.0),
-    "gelu": lambda grad, z: _aten.gelu_backward(grad, z),
+    "gelu": _aten.gelu_backward,
     "gelu_tanh": lambda grad, z: _aten.gelu_backward(grad, z, approximate="tanh"),
-    "silu": lambda grad, z: _aten.silu_backward(grad, z),
+    "silu": _aten.silu_backward,
 }
 
 
@@ -49,9 +58,9 @@ def norm_gradients(
     if activation is not None:
         z = normal if weight is None else normal * weight.float()
         grad = _ACTIVATIONS[activation](grad, z if bias is None else z + bias.float())
-    rows = tuple(range(grad.dim() - 1))
-    d_weight, d_bias = (grad * normal).sum(rows) if rows else grad * normal, grad
-    d_bias = d_bias.sum(rows) if rows else d_bias
+    width = total.shape[-1]
+    d_weight = (grad * normal).reshape(-1, width).sum(0)
+    d_bias = grad.reshape(-1, width).sum(0)
     if weight is not None:
         grad = grad * weight.float()
     inward = grad - normal * (grad * normal).mean(-1, keepdim=True)
@@ -66,3 +75,71 @@ def softmax_gradient(grad: Tensor, y: Tensor, logarithm: bool) -> Tensor:
     if logarithm:
         return grad - y.exp() * grad.sum(-1, keepdim=True)
     return y * (grad - (y * grad).sum(-1, keepdim=True))
+
+
+# The context of an autograd function has no fields that a type could tell of.
+
+
+def norm_autograd(*names: str) -> Autograd:
+    """That of a norm whose parameters have these names; without a bias it is an RMS norm."""
+    operands = ("x", "weight", "bias", "residual")
+    centered = "bias" in names
+
+    def remember(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:  # noqa: ARG001
+        given = dict(zip(names, inputs, strict=True))
+        ctx.save_for_backward(*(given.get(name) for name in operands))
+        ctx.options = given["eps"], given["activation"], centered
+
+    def backward(ctx: Any, grad: Tensor, grad_total: Tensor | None = None) -> tuple[Any, ...]:
+        x, weight, bias, residual = ctx.saved_tensors
+        total = x.float() if residual is None else x.float() + residual.float()
+        inward, d_weight, d_bias = norm_gradients(grad, total, weight, bias, *ctx.options)
+        if grad_total is not None:
+            inward = inward + grad_total
+        gradients = zip(
+            operands, ctx.saved_tensors, (inward, d_weight, d_bias, inward), strict=True
+        )
+        found = {
+            name: gradient.to(operand.dtype)
+            for name, operand, gradient in gradients
+            if operand is not None
+        }
+        return tuple(found.get(name) for name in names)
+
+    return remember, backward
+
+
+def softmax_autograd(logarithm: bool) -> Autograd:
+    """That of softmax or its logarithm. A mask has no gradient."""
+
+    def remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, _, bias, scale, _ = inputs
+        ctx.save_for_backward(output)
+        ctx.dtype, ctx.scale = x.dtype, scale
+        ctx.bias = None if bias is None else (bias.shape, bias.dtype)
+
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
+        (y,) = ctx.saved_tensors
+        inward = softmax_gradient(grad, y, logarithm)
+        d_bias = None
+        if ctx.bias is not None:
+            shape, dtype = ctx.bias
+            d_bias = inward.sum_to_size(shape).to(dtype)
+        return (inward * ctx.scale).to(ctx.dtype), None, d_bias, None, None
+
+    return remember, backward
+
+
+def rotary_autograd(rotary: Callable[..., tuple[Tensor, Tensor]]) -> Autograd:
+    """That of ``rotary``: turning back. Tables have no gradient."""
+
+    def remember(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:  # noqa: ARG001
+        _, _, cos, sin, positions, ctx.interleaved = inputs
+        ctx.save_for_backward(cos, sin, positions)
+
+    def backward(ctx: Any, d_q: Tensor, d_k: Tensor) -> tuple[Any, ...]:
+        cos, sin, positions = ctx.saved_tensors
+        turned = rotary(d_q, d_k, cos, -sin, positions, ctx.interleaved)
+        return *turned, None, None, None, None
+
+    return remember, backward

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deepseek.kernels.calls import keep, needs_torch
+from deepseek.kernels.calls import goes_to_aten, keep, needs_torch
 from deepseek.kernels.gemm.operands import DTYPES, form, row_stride, rows
 from deepseek.kernels.rows.operands import check_norm, name_of, result_dtype, sum_dtype
-from deepseek.kernels.rows.spec import NormForm, chunk_for
+from deepseek.kernels.rows.spec import NormForm, chunk_for, streams
+from deepseek.kernels.target import current
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
@@ -32,7 +33,9 @@ def layer_norm(
 ) -> Tensor:
     """``act(normalized(x + residual) * weight + bias)`` over the last dimension, in one pass.
 
-    Everything is computed in fp32, the variance about the mean; nothing is rounded in between.
+    Everything is computed in fp32, the variance about the mean; nothing is rounded in between. Of
+    fewer than 8,192 elements, with nothing fused, torch's own operator is faster to call and is
+    called.
 
     Args:
         x: ``(..., width)``, fp32 or bf16, any strides.
@@ -54,6 +57,13 @@ def layer_norm(
 
         y: Tensor = ops.layer_norm(x, weight, bias, eps, residual, activation, out_dtype)
         return y
+    if (
+        residual is None
+        and activation is None
+        and x.dim()
+        and goes_to_aten(x, out_dtype, weight, bias)
+    ):
+        return torch.layer_norm(x, x.shape[-1:], weight, bias, eps)
     return run_norm(True, False, x, weight, bias, eps, residual, activation, out_dtype)[0]
 
 
@@ -170,13 +180,14 @@ def _prepare(
         )
     strides = row_stride(x), row_stride(residual)
     even = all(operand is None or operand.is_contiguous() for operand in (weight, bias))
-    if None in strides or not even:
+    if strides[0] is None or strides[1] is None or not even:
         return _laid_out_anew(x.shape, centered, summed, eps, activation, out_dtype, target)
 
     from deepseek.kernels.jit import kernel
     from deepseek.kernels.parallel import run
     from deepseek.kernels.rows.norm_kernel import ARGUMENTS, build_norm
 
+    target = target or current()
     width = x.shape[-1]
     shape, units, chunk = x.shape, prod(x.shape[:-1]), chunk_for(width)
     compiled = kernel(
@@ -184,16 +195,17 @@ def _prepare(
         NormForm(
             centered, DTYPES[x.dtype], DTYPES[out], name_of(residual),
             DTYPES[total] if summed else None, name_of(weight), name_of(bias), activation,
+            streams(x.numel() * out.itemsize, width, target.lanes),
         ),
         target=target,
     )  # fmt: skip
-    pack = ARGUMENTS.bind(eps, width, *strides)
+    pack = ARGUMENTS.bind(eps, width, strides[0], strides[1])
 
     def call(
         x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        y = x.new_empty(shape, dtype=out)
-        sums = x.new_empty(shape, dtype=total) if summed else y
+        y = torch.empty(*shape, dtype=out)
+        sums = torch.empty(*shape, dtype=total) if summed else y
         arguments = pack(
             x.data_ptr(),
             0 if residual is None else residual.data_ptr(),

@@ -72,7 +72,9 @@ def build_norm(target: Target, form: NormForm) -> Module:
                     y = y + bias.load(column, mask)
                 if form.activation is not None:
                     y = _ACTIVATIONS[form.activation](y)
-                out.store(y, column, mask)
+                out.store(y, column, mask, streamed=form.streamed)
+        if form.streamed:
+            f.fence_streams()
     return module
 
 

@@ -40,9 +40,7 @@ def check_numbers(name: str, operand: Tensor, like: Tensor | None = None) -> Non
         raise InputError(f"expected `{name}` on {like.device}, got {operand.device}")
 
 
-def check_same(
-    name: str, operand: Tensor | None, shape: tuple[int, ...], like: Tensor
-) -> None:
+def check_same(name: str, operand: Tensor | None, shape: tuple[int, ...], like: Tensor) -> None:
     """Refuse an operand, where there is one, that has not this shape or does not fit otherwise.
 
     Raises:
@@ -148,7 +146,7 @@ def broadcast_ids(ids: Sequence[Tensor]) -> torch.Size:
         if operand.dtype not in IDS:
             raise InputError(f"expected `ids[{index}]` of int64 or int32, got {operand.dtype}")
     try:
-        return torch.broadcast_shapes(*(operand.shape for operand in ids))
+        return torch.broadcast_tensors(*ids)[0].shape
     except RuntimeError:
         shapes = ", ".join(str(tuple(operand.shape)) for operand in ids)
         raise InputError(

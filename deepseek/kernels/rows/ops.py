@@ -6,14 +6,12 @@ go to torch's own operators, as :mod:`deepseek.kernels.rows.reference` uses them
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from deepseek.kernels.attend.operands import result
 from deepseek.kernels.rows.embedding import check_embedding, run_embedding
-from deepseek.kernels.rows.gradients import norm_gradients, softmax_gradient
+from deepseek.kernels.rows.gradients import norm_autograd, rotary_autograd, softmax_autograd
 from deepseek.kernels.rows.norm import run_norm
 from deepseek.kernels.rows.operands import check_norm, check_softmax, result_dtype, sum_dtype
 from deepseek.kernels.rows.reference import (
@@ -314,3 +312,16 @@ softmax.register_fake(_softmax_result)
 log_softmax.register_fake(_softmax_result)
 embedding_layer_norm.register_fake(_embedding_result)
 rotary.register_fake(_rotary_results)
+
+for _registered, (_remember, _backward) in {
+    layer_norm: norm_autograd("x", "weight", "bias", "eps", "residual", "activation", "out_dtype"),
+    rms_norm: norm_autograd("x", "weight", "eps", "residual", "activation", "out_dtype"),
+    add_layer_norm: norm_autograd(
+        "x", "residual", "weight", "bias", "eps", "activation", "out_dtype"
+    ),
+    add_rms_norm: norm_autograd("x", "residual", "weight", "eps", "activation", "out_dtype"),
+    softmax: softmax_autograd(logarithm=False),
+    log_softmax: softmax_autograd(logarithm=True),
+    rotary: rotary_autograd(rotary),
+}.items():
+    _registered.register_autograd(_backward, setup_context=_remember)

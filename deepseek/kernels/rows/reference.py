@@ -109,7 +109,9 @@ def embedding_reference(
     total = parts[0]
     for part in parts[1:]:
         total = total + part
-    return total if eps is None else norm_reference(total, weight, bias, eps, precision=precision)[0]
+    if eps is None:
+        return total
+    return norm_reference(total, weight, bias, eps, precision=precision)[0]
 
 
 def rotary_reference(
@@ -141,8 +143,11 @@ def rotary_reference(
     half = cos.shape[-1]
 
     def turn(x: Tensor) -> Tensor:
-        x, rest = x.to(precision)[..., : 2 * half], x.to(precision)[..., 2 * half :]
-        pairs = x.unflatten(-1, (half, 2)) if interleaved else x.unflatten(-1, (2, half)).mT
+        x, rest = x.to(precision).tensor_split([2 * half], -1)
+        if interleaved:
+            pairs = x.reshape(*x.shape[:-1], half, 2)
+        else:
+            pairs = x.reshape(*x.shape[:-1], 2, half).mT
         a, b = pairs.unbind(-1)
         turned = torch.stack((a * cos - b * sin, b * cos + a * sin), -1)
         return torch.cat(((turned if interleaved else turned.mT).flatten(-2), rest), -1)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from ctypes import addressof, c_byte
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from deepseek.errors import InputError
 from deepseek.kernels.attend.operands import result, with_dense_rows
 from deepseek.kernels.calls import keep, needs_torch
@@ -16,6 +14,8 @@ from deepseek.kernels.rows.operands import IDS, check_numbers
 from deepseek.kernels.rows.spec import RotaryForm, chunk_for
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from collections.abc import Callable, Hashable
 
     from deepseek.kernels.target import Target
@@ -59,9 +59,7 @@ def rotary(
     return run_rotary(q, k, cos, sin, positions, interleaved)
 
 
-def check_rotary(
-    q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None
-) -> None:
+def check_rotary(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None) -> None:
     """Refuse operands of a rotation that do not fit.
 
     Raises:
@@ -212,8 +210,10 @@ def _laid_out_anew(
         error = None if positions is None else outside("positions", positions, cos.shape[0])
         if error is not None:
             raise error
-        dense = (with_dense_rows(x) for x in (q, k, cos, sin))
-        turned = run_rotary(*dense, positions, interleaved, target)
+        turned = run_rotary(
+            with_dense_rows(q), with_dense_rows(k), with_dense_rows(cos), with_dense_rows(sin),
+            positions, interleaved, target,
+        )  # fmt: skip
         q_out, k_out = result(q, *q.shape[1:]), result(k, *k.shape[1:])
         return q_out.copy_(turned[0]), k_out.copy_(turned[1])
 

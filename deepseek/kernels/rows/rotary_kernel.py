@@ -61,7 +61,8 @@ def _angles(f: Task, form: RotaryForm, batch: Value, token: Value) -> tuple[Arra
     a = vars(f.arguments)
 
     def place(name: str) -> Value:
-        return batch * a[f"{name}_batch"] + token * a[f"{name}_token"]
+        step: Value = batch * a[f"{name}_batch"] + token * a[f"{name}_token"]
+        return step
 
     if form.positions is None:
         offsets = [place("cos"), place("sin")]

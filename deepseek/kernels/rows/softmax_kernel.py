@@ -6,6 +6,7 @@ import math as numbers
 from typing import TYPE_CHECKING
 
 from deepseek.kernels.emit import Arguments, Module, math
+from deepseek.kernels.rows.spec import SCRATCH
 from deepseek.kernels.rows.sweep import ELEMENTS, WAYS, sweep, walk
 
 if TYPE_CHECKING:
@@ -33,36 +34,50 @@ _LOG2E = 1 / numbers.log(2)
 def build_softmax(target: Target, form: SoftmaxForm) -> Module:
     """A module whose task ``deepseek_softmax`` makes rows sum to one.
 
-    fp32 exponentials are stored where the result goes and scaled in a last pass. A bf16 result
-    would be rounded twice that way: its exponentials are computed again.
+    e^(t - top) is computed as 2^(t log2(e) - top log2(e)) with one fused operation: what rounding
+    the last product does is the same factor in the whole row, and goes with the division.
     """
     module = Module("deepseek_softmax", target)
     with module.task(ARGUMENTS) as f:
         a = f.arguments
+        scratch = f.scratch(SCRATCH) if form.held == "scratch" else None
         for place in walk(f, a.middle, a.inner):
             scores = _Scores(f, form, place)
             out = f.array(a.out, ELEMENTS[form.out]).at(place.row * a.width)
-            highest = _highest(f, scores, a.width).splat()
-            held = out if form.out == "float32" and not form.logarithm else None
+            held = out if form.held == "out" else scratch
+            top = _highest(f, scores, a.width).splat()
+            powers = _Powers(scores, top * -_LOG2E)
 
             total = f.variable(f.zeros())
             for column, mask in f.strips(a.width, carry=[total]):
-                e = math.exp2((scores.load(column, mask) - highest) * _LOG2E)
+                e = powers.load(column, mask)
                 if held is not None:
                     held.store(e, column, mask)
                 total += e
             whole = f.reduce("add", total)
 
             scale = (1.0 / whole).splat()
-            shift = highest + math.log(whole.splat()) if form.logarithm else highest
+            log_whole = math.log(whole.splat()) if form.logarithm else scale
             for column, mask in f.strips(a.width):
-                if held is not None:
-                    y = held.load(column, mask) * scale
+                if form.logarithm:
+                    y = scores.load(column, mask) - top - log_whole
                 else:
-                    y = scores.load(column, mask) - shift
-                    y = y if form.logarithm else math.exp2(y * _LOG2E) * scale
-                out.store(y, column, mask)
+                    y = (held or powers).load(column, mask) * scale
+                out.store(y, column, mask, streamed=form.streamed)
+        if form.streamed:
+            f.fence_streams()
     return module
+
+
+class _Powers:
+    """The exponentials of a row of scores, computed as they are read."""
+
+    def __init__(self, scores: _Scores, shift: Value) -> None:
+        self.scores, self.shift = scores, shift
+
+    def load(self, column: Value, mask: Value | None) -> Value:
+        score = self.scores.load(column, mask)
+        return math.exp2(score.builder.fma(score, _LOG2E, self.shift), short=True)
 
 
 class _Scores:
@@ -78,7 +93,9 @@ class _Scores:
     def load(self, column: Value, mask: Value | None) -> Value:
         f = self.f
         assert self.x is not None
-        value = self.x.load(column, mask) * self.scale
+        value = self.x.load(column, mask)
+        if self.form.scaled:
+            value = value * self.scale
         if self.bias is not None:
             value = value + self.bias.load(column, mask)
         if self.mask is not None:
@@ -90,7 +107,9 @@ class _Scores:
         return value if mask is None else f.select(mask, value, -_INFINITY)
 
 
-def _row(f: Function, a: SimpleNamespace, name: str, dtype: str | None, place: Place) -> Array | None:
+def _row(
+    f: Function, a: SimpleNamespace, name: str, dtype: str | None, place: Place
+) -> Array | None:
     if dtype is None:
         return None
     strides = tuple(getattr(a, f"{name}_{level}") for level in ("outer", "middle", "inner"))

@@ -5,11 +5,18 @@ Nothing here needs LLVM, so that planning a call stays cheap.
 
 from dataclasses import dataclass
 
-__all__ = ["ACTIVATIONS", "EmbeddingForm", "NormForm", "RotaryForm", "SoftmaxForm", "chunk_for"]
+__all__ = [
+    "ACTIVATIONS", "SCRATCH", "EmbeddingForm", "NormForm", "RotaryForm", "SoftmaxForm", "chunk_for",
+    "streams",
+]  # fmt: skip
 
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
 """What can be applied to a normalized row."""
 
+SCRATCH = 4096
+"""Widest row whose exponentials wait on the stack, 16 KiB."""
+
+_WORTH_STREAMING = 8 << 20  # bytes: beyond the L2 caches and most of a share of the last one
 _WORTH_A_THREAD = 1 << 14  # elements: about 5 us on one core, a region costs 1.4 us
 
 
@@ -26,6 +33,7 @@ class NormForm:
         weight: dtype of the factor.
         bias: dtype of the addend.
         activation: One of :data:`ACTIVATIONS`.
+        streamed: Whether results are written past the caches; see :func:`streams`.
     """
 
     centered: bool
@@ -36,6 +44,7 @@ class NormForm:
     weight: str | None = None
     bias: str | None = None
     activation: str | None = None
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +56,21 @@ class SoftmaxForm:
         out: dtype of the result.
         mask: dtype of the mask, ``bool`` too, or None where there is none.
         bias: dtype of the bias, or None.
+        scaled: Whether the scale is not one.
         logarithm: Whether the result is the logarithm.
+        held: Where the exponentials of a row wait for their sum: ``out``, ``scratch``, or None
+            where they are computed again.
+        streamed: Whether results are written past the caches; see :func:`streams`.
     """
 
     x: str
     out: str
     mask: str | None = None
     bias: str | None = None
+    scaled: bool = False
     logarithm: bool = False
+    held: str | None = None
+    streamed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +109,20 @@ class RotaryForm:
     table: str
     positions: str | None = None
     interleaved: bool = False
+
+
+def streams(out: int, width: int, lanes: int) -> bool:
+    """Whether a result is better written past the caches.
+
+    A result that does not fit them costs a read of each line before it is written; streaming saves
+    that. A smaller one would have been found in the cache by whoever reads it next.
+
+    Args:
+        out: Bytes of the result.
+        width: Elements a row.
+        lanes: Elements a vector; rows must begin at whole vectors.
+    """
+    return out >= _WORTH_STREAMING and not width % lanes
 
 
 def chunk_for(width: int) -> int:
