@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deepseek.kernels.emit.masked import load_masked, store_masked
 from deepseek.kernels.emit.types import BF16, I16, bytes_of, vector
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Array:
         if mask is None:
             value = self.builder.load(pointer, type_, self.align)
         else:
-            value = self.builder.load_masked(pointer, type_, mask)
+            value = load_masked(self.builder, pointer, type_, mask)
         if self.element == BF16:
             value = self.builder.widen_bf16(value)
         if mask is not None and other != 0.0:
@@ -92,7 +93,7 @@ class Array:
         value = self.builder.round_to_bf16(value) if is_bf16 else value.to(self.element)
         pointer = self.builder.offset(self.pointer, offset, self._stored)
         if mask is not None:
-            self.builder.store_masked(value, pointer, mask)
+            store_masked(self.builder, value, pointer, mask)
         elif streamed:
             self.builder.stream(value, pointer)
         else:

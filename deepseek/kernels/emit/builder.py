@@ -295,18 +295,6 @@ class Builder:
         if self.target.architecture == "x86_64":
             self.call("llvm.x86.sse.sfence", VOID)
 
-    def load_masked(self, pointer: Value, type_: ir.Type, mask: Value) -> Value:
-        """Read the lanes that the mask has; the others are zero and are not touched in memory."""
-        name = f"llvm.masked.load.{suffix_of(type_)}.p0"
-        align = self.constant(bytes_of(element_of(type_)), I32)
-        return self.call(name, type_, pointer, align, mask, self.constant(0, type_))
-
-    def store_masked(self, value: Value, pointer: Value, mask: Value) -> None:
-        """Write the lanes that the mask has."""
-        name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
-        align = self.constant(bytes_of(value.element), I32)
-        self.call(name, VOID, value, pointer, align, mask)
-
     def mask_below(self, count: Value, lanes: int | None = None) -> Value:
         """A mask of the first ``count`` lanes."""
         lanes = self.lanes if lanes is None else lanes

@@ -146,12 +146,13 @@ def broadcast_ids(ids: Sequence[Tensor]) -> torch.Size:
         if operand.dtype not in IDS:
             raise InputError(f"expected `ids[{index}]` of int64 or int32, got {operand.dtype}")
     try:
-        return torch.broadcast_tensors(*ids)[0].shape
+        shape = torch.broadcast_shapes(*(x.shape for x in ids))  # type: ignore[no-untyped-call]
     except RuntimeError:
-        shapes = ", ".join(str(tuple(operand.shape)) for operand in ids)
+        shapes = ", ".join(str(tuple(x.shape)) for x in ids)
         raise InputError(
             f"expected `ids` of shapes that broadcast together, got {shapes}"
         ) from None
+    return torch.Size(shape)
 
 
 def levels(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Levels | None:

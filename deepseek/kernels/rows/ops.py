@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from deepseek.kernels.attend.operands import result
-from deepseek.kernels.rows.embedding import check_embedding, run_embedding
+from deepseek.kernels.rows.embeddings import check_embedding, run_embedding
 from deepseek.kernels.rows.gradients import norm_autograd, rotary_autograd, softmax_autograd
-from deepseek.kernels.rows.norm import run_norm
+from deepseek.kernels.rows.norms import run_norm
 from deepseek.kernels.rows.operands import check_norm, check_softmax, result_dtype, sum_dtype
 from deepseek.kernels.rows.reference import (
     embedding_reference,
@@ -20,8 +20,8 @@ from deepseek.kernels.rows.reference import (
     rotary_reference,
     softmax_reference,
 )
-from deepseek.kernels.rows.rotary import check_rotary, run_rotary
-from deepseek.kernels.rows.softmax import run_softmax
+from deepseek.kernels.rows.rotation import check_rotary, run_rotary
+from deepseek.kernels.rows.softmaxes import run_softmax
 
 __all__ = [
     "add_layer_norm", "add_rms_norm", "embedding", "embedding_layer_norm", "layer_norm",

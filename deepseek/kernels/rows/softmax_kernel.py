@@ -34,8 +34,8 @@ _LOG2E = 1 / numbers.log(2)
 def build_softmax(target: Target, form: SoftmaxForm) -> Module:
     """A module whose task ``deepseek_softmax`` makes rows sum to one.
 
-    e^(t - top) is computed as 2^(t log2(e) - top log2(e)) with one fused operation: what rounding
-    the last product does is the same factor in the whole row, and goes with the division.
+    The maximum is subtracted before the product with log2(e), not after in one fused operation:
+    of rows of the lowest fp32 number, which are masked in whole, the products would be infinite.
     """
     module = Module("deepseek_softmax", target)
     with module.task(ARGUMENTS) as f:
@@ -46,7 +46,7 @@ def build_softmax(target: Target, form: SoftmaxForm) -> Module:
             out = f.array(a.out, ELEMENTS[form.out]).at(place.row * a.width)
             held = out if form.held == "out" else scratch
             top = _highest(f, scores, a.width).splat()
-            powers = _Powers(scores, top * -_LOG2E)
+            powers = _Powers(scores, top)
 
             total = f.variable(f.zeros())
             for column, mask in f.strips(a.width, carry=[total]):
@@ -57,10 +57,10 @@ def build_softmax(target: Target, form: SoftmaxForm) -> Module:
             whole = f.reduce("add", total)
 
             scale = (1.0 / whole).splat()
-            log_whole = math.log(whole.splat()) if form.logarithm else scale
+            logarithm = math.log(whole.splat()) if form.logarithm else None
             for column, mask in f.strips(a.width):
-                if form.logarithm:
-                    y = scores.load(column, mask) - top - log_whole
+                if logarithm is not None:
+                    y = scores.load(column, mask) - top - logarithm
                 else:
                     y = (held or powers).load(column, mask) * scale
                 out.store(y, column, mask, streamed=form.streamed)
@@ -72,12 +72,11 @@ def build_softmax(target: Target, form: SoftmaxForm) -> Module:
 class _Powers:
     """The exponentials of a row of scores, computed as they are read."""
 
-    def __init__(self, scores: _Scores, shift: Value) -> None:
-        self.scores, self.shift = scores, shift
+    def __init__(self, scores: _Scores, top: Value) -> None:
+        self.scores, self.top = scores, top
 
     def load(self, column: Value, mask: Value | None) -> Value:
-        score = self.scores.load(column, mask)
-        return math.exp2(score.builder.fma(score, _LOG2E, self.shift), short=True)
+        return math.exp2((self.scores.load(column, mask) - self.top) * _LOG2E, short=True)
 
 
 class _Scores:

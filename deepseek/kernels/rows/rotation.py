@@ -9,14 +9,14 @@ from deepseek.errors import InputError
 from deepseek.kernels.attend.operands import result, with_dense_rows
 from deepseek.kernels.calls import keep, needs_torch
 from deepseek.kernels.gemm.operands import DTYPES, form
-from deepseek.kernels.rows.embedding import outside
+from deepseek.kernels.rows.embeddings import outside
 from deepseek.kernels.rows.operands import IDS, check_numbers
 from deepseek.kernels.rows.spec import RotaryForm, chunk_for
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from collections.abc import Callable, Hashable
+
+    from torch import Tensor
 
     from deepseek.kernels.target import Target
 
