@@ -45,7 +45,7 @@ def goes_to_aten(
     """Whether one of torch's own operators does the same and is called faster than a kernel."""
     if x.numel() >= _FEW or (out_dtype is not None and out_dtype != x.dtype):
         return False
-    if x.dtype != torch.float32 or not x.numel():
+    if x.dtype != torch.float32 or not x.dim() or not x.numel():
         return False
     shape = x.shape[-1:]
     return all(p is None or (p.dtype == x.dtype and p.shape == shape) for p in parameters)

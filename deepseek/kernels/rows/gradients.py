@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from deepseek.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -113,6 +115,7 @@ def softmax_autograd(logarithm: bool) -> Autograd:
     """That of softmax or its logarithm. A mask has no gradient."""
 
     def remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _refuse_gradients(ctx, {1: "mask"})
         x, _, bias, scale, _ = inputs
         ctx.save_for_backward(output)
         ctx.dtype, ctx.scale = x.dtype, scale
@@ -134,6 +137,7 @@ def rotary_autograd(rotary: Callable[..., tuple[Tensor, Tensor]]) -> Autograd:
     """That of ``rotary``: turning back. Tables have no gradient."""
 
     def remember(ctx: Any, inputs: tuple[Any, ...], output: object) -> None:  # noqa: ARG001
+        _refuse_gradients(ctx, {2: "cos", 3: "sin"})
         _, _, cos, sin, positions, ctx.interleaved = inputs
         ctx.save_for_backward(cos, sin, positions)
 
@@ -143,3 +147,9 @@ def rotary_autograd(rotary: Callable[..., tuple[Tensor, Tensor]]) -> Autograd:
         return *turned, None, None, None, None
 
     return remember, backward
+
+
+def _refuse_gradients(ctx: Any, names: dict[int, str]) -> None:
+    for index, name in names.items():
+        if ctx.needs_input_grad[index]:
+            raise InputError(f"expected `{name}` without a gradient, got one that requires it")

@@ -57,12 +57,7 @@ def layer_norm(
 
         y: Tensor = ops.layer_norm(x, weight, bias, eps, residual, activation, out_dtype)
         return y
-    if (
-        residual is None
-        and activation is None
-        and x.dim()
-        and goes_to_aten(x, out_dtype, weight, bias)
-    ):
+    if residual is None and activation is None and goes_to_aten(x, out_dtype, weight, bias):
         return torch.layer_norm(x, x.shape[-1:], weight, bias, eps)
     return run_norm(True, False, x, weight, bias, eps, residual, activation, out_dtype)[0]
 

@@ -110,8 +110,6 @@ def check_softmax(x: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:
             raise InputError(
                 f"expected `{name}` broadcast to {tuple(x.shape)}, got shape {tuple(operand.shape)}"
             )
-    if mask is not None and mask.requires_grad and torch.is_grad_enabled():
-        raise InputError("expected `mask` without a gradient, got one that requires it")
 
 
 def sum_dtype(x: Tensor, residual: Tensor | None) -> torch.dtype:
