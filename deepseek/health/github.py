@@ -12,7 +12,8 @@ _PROPERTY = _MESSAGE | {":": "%3A", ",": "%2C"}
 def as_github(report: Report) -> str:
     """An annotation for each warning and failure, a plain line for every other check."""
     lines = [_line(report, verdict) for verdict in report.verdicts]
-    return "\n".join([*lines, _command("notice", "deepseek doctor", report.summary)])
+    kind = "notice" if report.passed else "error"
+    return "\n".join([*lines, _command(kind, "deepseek doctor", report.summary)])
 
 
 def _line(report: Report, verdict: Verdict) -> str:

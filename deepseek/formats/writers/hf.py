@@ -83,7 +83,7 @@ class HuggingFaceWriter:
         progress("loading with transformers", 1, 1)
         return replace(
             parity,
-            loaded_as=None if misses else self._class.__name__,
+            architecture=self._class.__name__,
             misses=(*parity.misses, *misses),
             notes=(*parity.notes, *notes),
         )

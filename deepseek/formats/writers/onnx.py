@@ -61,11 +61,6 @@ class OnnxWriter:
         """What was assumed about type and architecture."""
         return self._notes
 
-    @property
-    def architecture(self) -> str:
-        """The class that is exported."""
-        return self._architecture
-
     def write(self, place: Path, progress: Progress) -> None:
         """Export."""
         progress("exporting", 0, 1)
@@ -81,7 +76,12 @@ class OnnxWriter:
         # Rounded weights, exact arithmetic: the yardstick for half precision too.
         model = self._model.float()
         outputs, failures = compare_outputs(model, self._signature, place, limits, progress)
-        return Parity(outputs=outputs, opset=opset, misses=(*misses, *failures))
+        return Parity(
+            outputs=outputs,
+            opset=opset,
+            architecture=self._architecture,
+            misses=(*misses, *failures),
+        )
 
 
 def _dtype_of(job: Job) -> tuple[torch.dtype, tuple[str, ...]]:

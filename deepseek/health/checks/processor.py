@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from deepseek.health.check import Check, Observation, absent, trouble
-from deepseek.health.checks.torch_facts import no_torch, torch_facts
+from deepseek.health.checks.torch_facts import TORCH_LIMIT, no_torch, torch_facts
 from deepseek.health.machine import Machine
 from deepseek.health.requirements import Kind
 
@@ -212,7 +212,7 @@ CHECKS = (
         expects="torch uses the widest vectors it has kernels for",
         meaning="torch runs below what the processor can do",
         look=_torch_isa,
-        limit=15.0,
+        limit=TORCH_LIMIT + 1,
         after=("torch",),
         pointless=(no_torch,),
     ),
