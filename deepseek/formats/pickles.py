@@ -23,7 +23,10 @@ __all__ = ["StandIn", "load_weights_only"]
 
 _DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
-_OTHER_PROTOCOL = "Unsupported operand"
+_HINTS = {
+    "Unsupported operand": "if it is whole, save it again with torch.save and its usual protocol",
+    "Only persistent_load of storage": "save the state_dict(), not the module itself",
+}
 _NEVER = ("os.", "posix.", "nt.", "sys.")  # torch refuses these modules whatever is allowed
 
 
@@ -140,9 +143,7 @@ def _explained(
             hint="if only the tensors matter, pass over such objects with "
             + " ".join(f"--allow_global {name}" for name in offending),
         )
-    hint = None
-    if _OTHER_PROTOCOL in str(error):
-        hint = "if it is whole, save it again with torch.save and its usual pickle protocol"
+    hint = next((hint for sign, hint in _HINTS.items() if sign in str(error)), None)
     return InputError(
         f"{path}: damaged, cut off, or not a state dict of torch.save ({_of_torch(error)})",
         hint=hint,

@@ -64,7 +64,7 @@ _PAYLOADS: dict[str, Callable[[Path], object]] = {
 
 # What a file mentions for a payload, where that is not the payload's name.
 _MENTIONED = {
-    "pathlib.Path.touch": "getattr",
+    "pathlib.Path.touch": "pathlib.",
     "subprocess.Popen": ".Popen",
     "torch._tensor._rebuild_from_type_v2": "builtins.exec",
 }
