@@ -79,6 +79,11 @@ class PackedDataset(Dataset[Record]):
         """The shards and their sizes."""
         return self._index
 
+    @property
+    def files(self) -> list[Path]:
+        """The files of the shards, in order."""
+        return list(self._files)
+
     def __len__(self) -> int:
         return self._count
 
