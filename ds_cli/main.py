@@ -7,7 +7,7 @@ import signal
 import sys
 from functools import partial
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -103,11 +103,11 @@ def _app() -> typer.Typer:
     return app
 
 
-def _app_of(name: str) -> typer.Typer:
+def _app_of(name: str, *, stand_alone: bool = False) -> typer.Typer:
     """The application of a command or a group."""
     if name not in GROUPS:
-        return load(name).to_typer()
-    app = typer.Typer(cls=_lazy_group(name), rich_markup_mode="rich")
+        return load(name).to_typer(stand_alone=stand_alone)
+    app = typer.Typer(cls=_lazy_group(name), add_completion=stand_alone, rich_markup_mode="rich")
 
     def group(ctx: typer.Context) -> None:
         if ctx.invoked_subcommand is None:
@@ -129,7 +129,7 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None) -> int:
     return int(code or ExitCode.DONE)
 
 
-def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) -> None:
+def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) -> NoReturn:
     # A polite kill unwinds like Ctrl-C does, so that half-written outputs are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(app, program, arguments))
@@ -137,11 +137,17 @@ def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) ->
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``deepseek``; ends the process with the command's exit code."""
-    _end_process(_app(), "deepseek", arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    for count in (2, 1):
+        name = " ".join(words[:count]).replace("_", "-")
+        if name in COMMANDS:
+            # Past the group: checking its own options would import pydantic for every help.
+            _end_process(load(name).to_typer(), f"deepseek {name}", words[count:])
+    _end_process(_app(), "deepseek", words)
 
 
 def _stand_alone(name: str, arguments: list[str] | None = None) -> None:
-    _end_process(_app_of(name), f"deepseek-{name}", arguments)
+    _end_process(_app_of(name, stand_alone=True), f"deepseek-{name}", arguments)
 
 
 convert = partial(_stand_alone, "convert")
