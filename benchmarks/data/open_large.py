@@ -1,4 +1,4 @@
-"""Opening a file of 20 GB that is not in memory, and opening 2 GB in the formats of others.
+"""Opening a file of 20 GB that is not in memory, and opening 0.5 GB in the formats of others.
 
 The large file is sparse: 20 GB of zeros that take no room on the disk. Each opening is in a process
 of its own that has imported everything and opened a small data set before; the pages of the files
@@ -118,7 +118,7 @@ def main() -> None:
     """Build, open, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--gigabytes", type=float, default=20.0)
-    parser.add_argument("--records", type=int, default=524_288, help="in the formats of others")
+    parser.add_argument("--records", type=int, default=131_072, help="in the formats of others")
     parser.add_argument("--folder", type=Path, help="keep the data sets here, and use them again")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -150,7 +150,7 @@ def beside_peers(top: Path, records: int) -> None:
                 times.append(cold_open(contender, small, large, records))
         ratio = median(b[0] / a[0] for a, b in zip(ours, theirs, strict=True))
         found = {
-            **line("open 2 GB", setting, medians(ours)[0], "ms", None),
+            **line("open the same records", setting, medians(ours)[0], "ms", None),
             "theirs": round(medians(theirs)[0], 3),
             "peer": peer.name,
             "ratio": round(ratio, 2),

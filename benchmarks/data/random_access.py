@@ -1,6 +1,6 @@
 """Random records and shuffled batches as tensors, beside the libraries people use for this.
 
-Writes the same records in every format into a temporary folder (2 GB for each of five formats),
+Writes the same records in every format into a temporary folder (0.5 GB for each of five formats),
 reads each once so that its files are warm, and then asks all of them for the same random records,
 in turns. Run it alone on the machine, on one core:
 
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from peers import LENGTH, OURS, PEERS, Access, Peer, installed, versions
 
-ROUNDS = 7
+ROUNDS = 5
 CALLS = 3000  # in a round, if they do not take longer than this
 SECONDS = 1.0
 BATCH = 32
@@ -163,7 +163,7 @@ def warm(folder: Path) -> None:
 def main() -> None:
     """Build, open, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--records", type=int, default=524_288)
+    parser.add_argument("--records", type=int, default=131_072)
     parser.add_argument("--folder", type=Path, help="keep the data sets here, and use them again")
     arguments = parser.parse_args()
     torch.set_num_threads(1)

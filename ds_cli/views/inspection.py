@@ -60,7 +60,7 @@ def _parts(inspection: Inspection) -> Iterator[RenderableType]:
     for field in index.fields:
         yield Text(f"  {field}")
     for key, value in index.meta.items():
-        yield Text(f"  {key}: {value}", "dim")
+        yield Text(f"  {key}: {_told(value)}", "dim")
     yield Text()
     yield _shards(inspection)
     for shown in inspection.shown:
@@ -73,6 +73,13 @@ def _parts(inspection: Inspection) -> Iterator[RenderableType]:
     if inspection.verified:
         yield Text()
         yield _verdict(inspection)
+
+
+def _told(value: Any) -> str:
+    """What the packer had to say, without the marks of JSON and without what it left open."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_told(v)}" for key, v in value.items() if v is not None)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _shards(inspection: Inspection) -> RenderableType:

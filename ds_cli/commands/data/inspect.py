@@ -11,7 +11,7 @@ __all__ = ["COMMAND"]
 def run(config: InspectConfig, talk: Talk) -> Outcome:
     """Say what a packed data set holds, and show some records.
 
-    With --verify every byte is read and compared with its checksum; damage ends in exit code 1.
+    --verify reads everything; damage ends in exit code 1.
     """
     from deepseek.data.inspection import inspect
     from ds_cli.views.inspection import inspection_document, inspection_view

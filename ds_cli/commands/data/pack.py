@@ -11,8 +11,8 @@ __all__ = ["COMMAND"]
 def run(config: PackConfig, talk: Talk) -> Outcome:
     """Pack texts, tables, images or arrays into memory-mapped files.
 
-    Memory does not grow with the source. What is finished when a packing is interrupted is kept,
-    and --resume goes on with it.
+    Memory does not grow with the source.
+    --resume goes on with a packing that was interrupted.
     """
     from deepseek.data.packing.job import job_folder
     from deepseek.data.packing.pack import pack
