@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deepseek.data.boundaries import document_ids, position_ids
     from deepseek.data.config import InspectConfig, PackConfig
     from deepseek.data.loader import PackedLoader
     from deepseek.data.order.permutation import Permutation
@@ -27,7 +28,9 @@ _HOMES = {
     "Permutation": "deepseek.data.order.permutation",
     "Ragged": "deepseek.data.packed.ragged",
     "ShuffledSampler": "deepseek.data.order.sampler",
+    "document_ids": "deepseek.data.boundaries",
     "pack": "deepseek.data.packing.pack",
+    "position_ids": "deepseek.data.boundaries",
 }
 
 __all__ = [
@@ -40,7 +43,9 @@ __all__ = [
     "Permutation",
     "Ragged",
     "ShuffledSampler",
+    "document_ids",
     "pack",
+    "position_ids",
 ]
 
 
