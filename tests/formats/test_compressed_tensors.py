@@ -21,8 +21,10 @@ class Net(nn.Module):
         self.table = nn.Embedding(5, 8)
 
 
-def declared(rows=None, left_alone=()):
-    return quantization_config(Net(), rows or {}, left_alone)
+def declared(rows=None, left_alone=(), *, symmetric=False):
+    net = Net()
+    net.body["first"] = Int8Linear.from_linear(net.body["first"], symmetric=symmetric)
+    return quantization_config(net, rows or {}, left_alone)
 
 
 def test_layers_are_made_where_declared():
@@ -33,6 +35,17 @@ def test_layers_are_made_where_declared():
     assert net.body["first"].in_features == 8
     assert type(net.head) is nn.Linear
     assert type(net.table) is nn.Embedding
+
+
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_activations_are_made_as_declared(symmetric):
+    net = Net()
+    settings = declared({"body.pooler": 4}, symmetric=symmetric)
+    assert make_int8_layers(net, settings) == ("body.first", "body.pooler", "head")
+    assert {net.body["first"].symmetric, net.body["pooler"].symmetric} == {symmetric}
+    groups = settings["config_groups"].values()
+    assert {group["input_activations"]["symmetric"] for group in groups} == {symmetric}
+    assert {group["weights"]["symmetric"] for group in groups} == {True}
 
 
 def test_made_layers_keep_type_device_and_bias():
@@ -96,7 +109,8 @@ GROUP = ("config_groups", "group_0")
         (changed((*GROUP, "output_activations"), {"num_bits": 8}), "rounded outputs"),
         (changed((*GROUP, "input_activations"), None), "another kind of activations"),
         (changed((*GROUP, "input_activations", "dynamic"), False), "another kind of activations"),
-        (changed((*GROUP, "input_activations", "symmetric"), False), "another kind of activ"),
+        (changed((*GROUP, "input_activations", "num_bits"), 4), "another kind of activations"),
+        (changed((*GROUP, "weights", "symmetric"), False), "another kind of weights"),
         (changed((*GROUP, "input_activations", "group_size"), 2), "groups of 2 in layer"),
         ({}, "method None"),
     ],
@@ -123,4 +137,6 @@ def test_a_folder_of_another_maker():
             }
         },
     }
-    assert make_int8_layers(Net(), settings) == ("body.first", "body.pooler")
+    net = Net()
+    assert make_int8_layers(net, settings) == ("body.first", "body.pooler")
+    assert net.body["first"].symmetric

@@ -24,7 +24,8 @@ BELOW: dict[str, set[str]] = {
     "deepseek.formats": {"deepseek.nn"},
     "deepseek.data": set(),
     "deepseek.health": set(),
-    "deepseek.nn": set(),
+    "deepseek.nn": {"deepseek.kernels"},
+    "deepseek.kernels": set(),
 }
 
 

@@ -71,6 +71,12 @@ def test_without_a_padding_token_texts_go_one_by_one(tiny, tokenizer, sentences)
     assert len(found) == 3
 
 
+def test_the_tokenizer_of_another_model(tiny, tokenizer):
+    found = batches(tiny("BertModel", vocab_size=30), tokenizer, ["w1 w2", "w3 w59"])
+    with pytest.raises(InputError, match=r"expected tokens below 30, .* gives 63"):
+        list(found)
+
+
 def test_given_batches_take_the_labels_out():
     ids, labels = torch.zeros(2, 3), torch.tensor([0, 1])
     plain, encoded = given_batches([{"ids": ids, "labels": labels}, BatchEncoding({"ids": ids})])

@@ -1,6 +1,7 @@
 """The folder loads here and in transformers, and gives the same logits in both."""
 
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -89,6 +90,23 @@ def test_loads_in_transformers_with_the_same_outputs(
     assert torch.equal(ours, theirs)
     if dtype == torch.float32:  # bfloat16 rounds more coarsely there than INT8 does
         assert (integers - theirs).norm() < (integers - float_).norm()
+
+
+def test_symmetric_activations_load_too(tmp_path, tiny, inputs, in_floats, monkeypatch):
+    """The other form that the format has; folders of other makers often are of it."""
+    pytest.importorskip("compressed_tensors")
+    plain = partial(Int8Linear.from_linear, symmetric=True)
+    monkeypatch.setattr("deepseek.quantization.apply.Int8Linear.from_linear", plain)
+    model = tiny("BertForSequenceClassification")
+    quantized = written(model, tmp_path / "int8", inputs(model))
+    here = deepseek.load(tmp_path / "int8")
+    there = transformers.BertForSequenceClassification.from_pretrained(tmp_path / "int8")
+    given = inputs(model, seed=1)
+    with torch.inference_mode():
+        assert torch.equal(here(**given).logits, quantized(**given).logits)
+        in_floats()
+        assert torch.equal(there(**given).logits, quantized(**given).logits)
+    assert all(m.symmetric for m in here.modules() if isinstance(m, Int8Linear))
 
 
 def test_every_layer_gives_what_it_gives_in_transformers(tmp_path, tiny, inputs):

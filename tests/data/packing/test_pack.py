@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,13 +26,13 @@ Rows = list[dict[str, Any]]
 
 @pytest.fixture
 def rows() -> Rows:
-    texts = [f"row {number} " + "x" * (number % 13) for number in range(3000)]
+    texts = [f"row {number} " + "x" * (number % 13) for number in range(1500)]
     return [{"text": text, "label": len(text) % 3} for text in texts]
 
 
 @pytest.fixture
 def source(tmp_path: Path, rows: Rows, make_jsonl: Callable[..., Path]) -> Path:
-    rows.insert(1500, {"text": "  ", "label": 0})
+    rows.insert(700, {"text": "  ", "label": 0})
     return make_jsonl(tmp_path / "rows.jsonl", rows)
 
 
@@ -61,15 +60,15 @@ def text_of(tokens: torch.Tensor) -> str:
 def test_texts_with_labels(tmp_path: Path, source: Path, rows: Rows) -> None:
     packing, dataset = packed(source, tmp_path / "out")
     kept = [row for row in rows if row["text"].strip()]
-    assert len(dataset) == packing.index.records == len(kept) == 3000
-    assert (packing.rows, packing.empty, packing.left_out) == (3001, 1, 0)
+    assert len(dataset) == packing.index.records == len(kept) == 1500
+    assert (packing.rows, packing.empty, packing.left_out) == (1501, 1, 0)
     assert packing.tokens == sum(len(row["text"]) for row in kept)
-    for number in (0, 1499, 1500, 2999):
+    for number in (0, 699, 700, 1499):
         assert text_of(dataset[number]["tokens"]) == kept[number]["text"]
         assert dataset[number]["label"] == kept[number]["label"]
     assert dataset.meta["tokenizer"]["vocabulary"] == 257
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert (report["rows"], report["empty"], report["records"]) == (3001, 1, 3000)
+    assert (report["rows"], report["empty"], report["records"]) == (1501, 1, 1500)
 
 
 def test_names_become_the_places_of_sorted_classes(
@@ -152,12 +151,9 @@ def test_numbers_of_a_table(tmp_path: Path) -> None:
 
 
 def test_workers_make_the_same_bytes(tmp_path: Path, source: Path) -> None:
-    for options in ({"pack_length": 64}, {"shard_size": 5000}):
-        shutil.rmtree(tmp_path / "one", ignore_errors=True)
-        packed(source, tmp_path / "one", **options)
-        shutil.rmtree(tmp_path / "two", ignore_errors=True)
-        packed(source, tmp_path / "two", workers=2, **options)
-        assert content(tmp_path / "one") == content(tmp_path / "two")
+    packed(source, tmp_path / "one", pack_length=64, shard_size=20_000)
+    packed(source, tmp_path / "two", pack_length=64, shard_size=20_000, workers=2)
+    assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
 class Interrupted:
@@ -179,11 +175,11 @@ def test_an_interrupted_packing_goes_on(
     tmp_path: Path, source: Path, options: dict[str, Any], error: BaseException
 ) -> None:
     whole = tmp_path / "whole"
-    packed(source, whole, shard_size=3000, **options)
+    packed(source, whole, shard_size=6000, **options)
     output = tmp_path / "out"
-    config = {"source": (str(source),), "output": output, "shard_size": 3000, **options}
+    config = {"source": (str(source),), "output": output, "shard_size": 6000, **options}
     resumed = 0
-    for after in (3, 5, 1):
+    for after in (2, 1, 0):
         with pytest.raises(type(error)):
             pack(PackConfig(resume=resumed > 0, **config), progress=Interrupted(after, error))
         assert names(tmp_path) == [".out.packing", "rows.jsonl", "whole"]
@@ -205,9 +201,9 @@ def test_nothing_stays_of_a_packing_without_a_finished_shard(tmp_path: Path, sou
 
 
 def interrupted(source: Path, output: Path) -> PackConfig:
-    config = PackConfig(source=(str(source),), output=output, shard_size=3000)
+    config = PackConfig(source=(str(source),), output=output, shard_size=6000)
     with pytest.raises(KeyboardInterrupt):
-        pack(config, progress=Interrupted(4, KeyboardInterrupt()))
+        pack(config, progress=Interrupted(2, KeyboardInterrupt()))
     return config
 
 
@@ -230,7 +226,7 @@ def test_other_sources_or_settings_are_not_gone_on_with(tmp_path: Path, source: 
 def test_overwrite_begins_again(tmp_path: Path, source: Path) -> None:
     config = interrupted(source, tmp_path / "out")
     packing = pack(again(config, overwrite=True))
-    assert (packing.resumed, packing.index.records) == (0, 3000)
+    assert (packing.resumed, packing.index.records) == (0, 1500)
 
 
 def test_resuming_nothing_is_beginning(tmp_path: Path, source: Path) -> None:
@@ -253,7 +249,7 @@ from deepseek.data.packing.pack import pack
 slow = lambda *_: time.sleep(0.02)
 source, output, workers = sys.argv[1:]
 if __name__ == "__main__":
-    pack(PackConfig(source=(source,), output=Path(output), shard_size=3000,
+    pack(PackConfig(source=(source,), output=Path(output), shard_size=6000,
                     workers=int(workers)), progress=slow)
 """
 
@@ -270,25 +266,25 @@ def test_a_killed_packing_goes_on(tmp_path: Path, source: Path, workers: int) ->
     run.send_signal(signal.SIGKILL)
     run.wait()
     assert not output.exists()
-    config = PackConfig(source=(str(source),), output=output, shard_size=3000, resume=True)
-    assert 0 < pack(config).resumed < 3000
-    packed(source, whole, shard_size=3000)
+    config = PackConfig(source=(str(source),), output=output, shard_size=6000, resume=True)
+    assert 0 < pack(config).resumed < 1500
+    packed(source, whole, shard_size=6000)
     assert content(output) == content(whole)
 
 
 def test_two_packings_of_one_output_do_not_meet(tmp_path: Path, source: Path) -> None:
-    config = PackConfig(source=(str(source),), output=tmp_path / "out", shard_size=3000)
+    config = PackConfig(source=(str(source),), output=tmp_path / "out", shard_size=6000)
 
     def meanwhile(stage: str, done: int, total: int | None) -> None:
         with pytest.raises(InputError, match="another process is packing into"):
             pack(again(config, resume=True))
 
-    assert pack(config, progress=meanwhile).index.records == 3000
+    assert pack(config, progress=meanwhile).index.records == 1500
 
 
 def test_every_shard_is_sound(tmp_path: Path, source: Path) -> None:
-    _, dataset = packed(source, tmp_path / "out", shard_size=3000)
-    assert len(dataset.files) > 10
+    _, dataset = packed(source, tmp_path / "out", shard_size=6000)
+    assert len(dataset.files) > 5
     assert [damage for file in dataset.files for damage in verify_shard(file)] == []
 
 
@@ -332,7 +328,7 @@ def test_an_output_that_is_there_is_kept(tmp_path: Path, source: Path) -> None:
         packed(source, tmp_path / "out")
     assert content(tmp_path / "out") == before
     _, dataset = packed(source, tmp_path / "out", overwrite=True)
-    assert len(dataset) == 3000
+    assert len(dataset) == 1500
 
 
 def test_an_output_in_no_folder(tmp_path: Path) -> None:

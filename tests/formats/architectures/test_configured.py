@@ -127,6 +127,21 @@ def test_a_family_that_is_not_in_the_table(tmp_path: Path) -> None:
     assert loaded.notes == ("the configuration names no architecture: taken for the base model",)
 
 
+def test_a_language_model_that_was_saved_without_prefix_and_head(
+    tmp_path: Path, tiny: Callable[[str], Any]
+) -> None:
+    model = tiny("gpt2")
+    model.config.architectures = ["GPT2LMHeadModel"]
+    model.config.to_json_file(tmp_path / "config.json")
+    base = model.transformer.state_dict()
+    torch.save(base, tmp_path / "pytorch_model.bin")
+    loaded = load_model(tmp_path)
+    assert loaded.architecture == "GPT2LMHeadModel"
+    ids = torch.arange(9)[None]
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(ids).logits, model(ids).logits)
+
+
 def test_tensors_that_modules_now_compute_are_passed_over(
     tmp_path: Path, tiny: Callable[[str], Any]
 ) -> None:

@@ -18,17 +18,22 @@ arguments = pytest.importorskip("compressed_tensors.quantization.quant_args")
 TYPES = [torch.float32, torch.bfloat16, torch.float16]
 
 
-def theirs(x: torch.Tensor, *, grouped: bool) -> torch.Tensor:
+def theirs(x: torch.Tensor, *, grouped: bool, symmetric: bool) -> torch.Tensor:
     """Activations rounded and widened again by the library."""
     strategy = {"strategy": "group", "group_size": x.shape[-1]} if grouped else {
         "strategy": "token"
     }  # fmt: skip
     args = arguments.QuantizationArgs(
-        num_bits=8, type="int", symmetric=True, dynamic=True, **strategy
+        num_bits=8, type="int", symmetric=symmetric, dynamic=True, **strategy
     )
     module = nn.Linear(1, 1)
     module.quantization_status = forward.QuantizationStatus.FROZEN
     return forward.forward_quantize(module, x, "input", args)
+
+
+def ours(x: torch.Tensor, *, symmetric: bool) -> torch.Tensor:
+    steps, scale, zero = quantize_tokens(x, symmetric=symmetric)
+    return (steps.to(x.dtype) - (0 if zero is None else zero)) * scale
 
 
 def values(shape, dtype):
@@ -41,36 +46,49 @@ def values(shape, dtype):
     return x.to(dtype)
 
 
+def shifted(shape, dtype):
+    """The same, with most numbers of each token on one side of zero."""
+    x = values(shape, dtype)
+    return x + x.abs().amax(-1, keepdim=True) / 2
+
+
+BOTH = pytest.mark.parametrize("symmetric", [True, False])
+
+
+@BOTH
 @pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("make", [values, shifted])
 @pytest.mark.parametrize("shape", [(2, 3, 7), (1, 1, 1), (3, 5, 64), (2, 9, 33)])
-def test_tokens_of_sentences_round_as_there(dtype, shape):
-    x = values(shape, dtype)
-    steps, scale = quantize_tokens(x)
-    assert torch.equal(steps.to(dtype) * scale, theirs(x, grouped=False))
+def test_tokens_of_sentences_round_as_there(make, dtype, shape, symmetric):
+    x = make(shape, dtype)
+    expected = theirs(x, grouped=False, symmetric=symmetric)
+    assert torch.equal(ours(x, symmetric=symmetric), expected)
 
 
+@BOTH
 @pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("make", [values, shifted])
 @pytest.mark.parametrize("shape", [(5, 7), (3, 1), (2, 3, 4, 9), (2, 3, 7)])
-def test_tokens_in_rows_round_as_groups_there(dtype, shape):
-    x = values(shape, dtype)
-    steps, scale = quantize_tokens(x)
-    assert torch.equal(steps.to(dtype) * scale, theirs(x, grouped=True))
+def test_tokens_in_rows_round_as_groups_there(make, dtype, shape, symmetric):
+    x = make(shape, dtype)
+    expected = theirs(x, grouped=True, symmetric=symmetric)
+    assert torch.equal(ours(x, symmetric=symmetric), expected)
 
 
-def test_why_rows_are_declared_as_groups():
+@BOTH
+def test_why_rows_are_declared_as_groups(symmetric):
     """The library takes "token" of a matrix for one scale over all of it."""
     x = torch.tensor([[1.0, 0.5], [100.0, 50.0]])
-    steps, scale = quantize_tokens(x)
-    assert not torch.equal(steps * scale, theirs(x, grouped=False))
+    expected = theirs(x, grouped=False, symmetric=symmetric)
+    assert not torch.equal(ours(x, symmetric=symmetric), expected)
 
 
-def test_halves_and_the_ends_of_the_range():
+@BOTH
+def test_halves_and_the_ends_of_the_range(symmetric):
     """Scale one: every half between two integers, and what lies beyond the range."""
     x = torch.arange(-128, 128).float()[None, None] + 0.5
     x[..., 0] = -127.5
-    steps, scale = quantize_tokens(x)
-    assert scale.item() == 1.0
-    assert torch.equal(steps.float(), theirs(x, grouped=False))
+    assert torch.equal(ours(x, symmetric=symmetric), theirs(x, grouped=False, symmetric=symmetric))
 
 
 def test_layers_and_their_ranks(tiny, inputs):
