@@ -197,8 +197,13 @@ def _lying(rows: Tensor) -> _Layout:
 
 
 def _rows(rows: Tensor, width: int, form: Form, target: Target) -> _Layout:
-    """Rows of ``width`` fp32 values: as they lie where they are that, else packed."""
-    if rows.dtype == torch.float32 and rows.shape[-1] == width:
+    """Rows of ``width`` fp32 values: as they lie where they are that, else packed.
+
+    Rows far apart share few sets of the first-level cache; to read them often costs more than to
+    pack them once.
+    """
+    close = rows.stride(2) <= 2 * width or rows.shape[2] == 1
+    if rows.dtype == torch.float32 and rows.shape[-1] == width and close:
         return _lying(rows)
     return _packed(rows, width, form, target, transposed=False)
 
