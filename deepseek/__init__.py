@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deepseek.errors import DeepseekError, GateError, InputError
+    from deepseek.formats.model import load
 
 try:
     __version__ = version("deepseek-toolkit")
@@ -20,9 +21,10 @@ _HOMES = {
     "DeepseekError": "deepseek.errors",
     "GateError": "deepseek.errors",
     "InputError": "deepseek.errors",
+    "load": "deepseek.formats.model",
 }
 
-__all__ = ["DeepseekError", "GateError", "InputError", "__version__"]
+__all__ = ["DeepseekError", "GateError", "InputError", "__version__", "load"]
 
 
 def __getattr__(name: str) -> object:

@@ -5,6 +5,8 @@ number passes through unchanged. Configuration fields name their parser in ``Ann
 """
 
 import re
+from collections.abc import Mapping
+from math import isfinite
 
 from deepseek.errors import InputError
 
@@ -19,11 +21,12 @@ _SECONDS = {"": 1.0, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*([a-z%]*)\s*", re.IGNORECASE)
 
 
-def _parse(text: object, units: dict[str, float], example: str) -> float:
+def _parse(text: object, units: Mapping[str, float], example: str) -> float:
     match = _QUANTITY.fullmatch(str(text))
-    if match is None or match[2].lower() not in units:
+    unit = units.get(match[2].lower()) if match else None
+    if match is None or unit is None or not isfinite(quantity := float(match[1]) * unit):
         raise InputError(f"expected a quantity such as {example}, got {str(text)!r}")
-    return float(match[1]) * units[match[2].lower()]
+    return quantity
 
 
 def parse_share(value: str | float) -> float:
@@ -44,7 +47,7 @@ def parse_bytes(value: str | int) -> int:
     Raises:
         InputError: The text is no quantity of bytes.
     """
-    return int(_parse(value, {unit: float(size) for unit, size in _BYTES.items()}, "2GB or 512MiB"))
+    return int(_parse(value, _BYTES, "2GB or 512MiB"))
 
 
 def parse_seconds(value: str | float) -> float:

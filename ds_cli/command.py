@@ -6,13 +6,14 @@ the dataclass. The options that every command has (``--json``, ``--config`` …)
 
 import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from deepseek.errors import InputError
 from ds_cli import settings
 from ds_cli.console import Talk
 from ds_cli.errors import guarded
@@ -67,24 +68,51 @@ class Command:
         return callback
 
     def _parameters(self, fields: Mapping[str, ConfigField]) -> Iterator[inspect.Parameter]:
-        for key, field in fields.items():
+        # What must be given is listed first; all else keeps the order of the dataclass.
+        for key, field in sorted(fields.items(), key=lambda item: not item[1].required):
             info = _argument(field) if key in self.positional else _option(field)
-            yield _parameter(_parameter_name(key), _typer_type(field), info)
+            yield _parameter(_parameter_name(key), Annotated[_typer_type(field), info])
 
-    def _execute(self, flags: Mapping[str, Any], *, preset: str | None, config: Path | None,
-                 set_: list[str] | None, print_config: bool, json: bool, quiet: bool,
-                 debug: bool) -> int:  # fmt: skip
+    def _spell(self, key: str) -> str:
+        return key.upper() if key in self.positional else f"--{key}"
+
+    def _sort_config_files(self, paths: Iterable[Path]) -> tuple[list[Path], dict[str, Path]]:
+        """Tell files of settings from the one configuration of a model that ``--config`` may name.
+
+        Settings are TOML; a model's configuration is JSON, or the folder that holds it.
+        """
+        takes_model = "model_config" in fields_of(self.config)
+        files = [path for path in paths if path.suffix == ".toml" or not takes_model]
+        models = [path for path in paths if path not in files]
+        if len(models) > 1:
+            raise InputError(f"expected one model configuration, got {len(models)} by --config")
+        return files, {"model_config": models[0]} if models else {}
+
+    def _execute(
+        self,
+        flags: Mapping[str, Any],
+        *,
+        preset: str | None,
+        config: list[Path] | None,
+        set_: list[str] | None,
+        print_config: bool,
+        json: bool,
+        quiet: bool,
+        debug: bool,
+    ) -> int:
         talk = Talk(as_json=json, quiet=quiet)
 
         def work() -> ExitCode:
+            files, model_config = self._sort_config_files(config or [])
+            given = {**flags, **model_config}
             layers = [
                 *([settings.preset_layer(self.name, preset)] if preset else []),
-                *([settings.file_layer(config)] if config else []),
+                *(settings.file_layer(path) for path in files),
                 settings.environment_layer(self.name.replace("-", "_"), os.environ),
                 settings.set_layer(set_ or []),
-                settings.Layer(source="the command line", values=flags, spelling="--{key}"),
+                settings.Layer(source="the command line", values=given, spell=self._spell),
             ]
-            resolved = settings.resolve(self.config, layers)
+            resolved = settings.resolve(self.config, layers, self.positional)
             if print_config:
                 outcome = config_as_toml(self.name, resolved)
             else:
@@ -100,59 +128,43 @@ CONTEXT = {
     "token_normalize_func": lambda token: token.replace("-", "_"),
 }
 
-_COMMON_OPTIONS: dict[str, Any] = {
-    "preset": Annotated[
-        str | None,
-        typer.Option("--preset", help="A named set of values that comes with the toolkit.",
-                     rich_help_panel=_COMMON),
-    ],
-    "config": Annotated[
-        Path | None,
-        typer.Option("--config", help="A TOML file of values, stronger than the preset.",
-                     rich_help_panel=_COMMON),
-    ],
-    "set_": Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One value by its key; repeatable.",
-                     rich_help_panel=_COMMON),
-    ],
-    "print_config": Annotated[
-        bool,
-        typer.Option("--print_config", help="Print the resulting configuration and stop.",
-                     rich_help_panel=_COMMON),
-    ],
-    "json": Annotated[
-        bool,
-        typer.Option("--json", help="Print the result as one JSON document.",
-                     rich_help_panel=_COMMON),
-    ],
-    "quiet": Annotated[
-        bool,
-        typer.Option("--quiet", "-q", help="Say nothing on stderr except errors.",
-                     rich_help_panel=_COMMON),
-    ],
-    "debug": Annotated[
-        bool,
-        typer.Option("--debug", help="Show the traceback of an error.", rich_help_panel=_COMMON),
-    ],
-}  # fmt: skip
+
+def _common(kind: Any, declaration: str, help: str, metavar: str | None = None) -> Any:  # noqa: A002
+    return Annotated[
+        kind, typer.Option(declaration, help=help, metavar=metavar, rich_help_panel=_COMMON)
+    ]
+
+
+_COMMON_OPTIONS = {
+    "preset": _common(str | None, "--preset", "A named set of values that comes with the toolkit."),
+    "config": _common(
+        list[Path] | None,
+        "--config",
+        "A TOML file of values, stronger than the preset; for commands that take a model, "
+        "its config.json as well.",
+    ),
+    "set_": _common(list[str] | None, "--set", "One value by its key; repeatable.", "KEY=VALUE"),
+    "print_config": _common(bool, "--print_config", "Print the resulting configuration and stop."),
+    "json": _common(bool, "--json", "Print the result as one JSON document."),
+    "quiet": _common(bool, "--quiet", "Say nothing on stderr except errors."),
+    "debug": _common(bool, "--debug", "Show the traceback of an error."),
+}
 
 
 def _common_parameters() -> Iterator[inspect.Parameter]:
     for name, annotation in _COMMON_OPTIONS.items():
         is_flag = annotation.__origin__ is bool
-        yield inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY,
-                                default=False if is_flag else None,
-                                annotation=annotation)  # fmt: skip
+        yield _parameter(name, annotation, default=False if is_flag else None)
 
 
 def _parameter_name(key: str) -> str:
     return key.replace(".", "__")
 
 
-def _parameter(name: str, kind: Any, info: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None,
-                             annotation=Annotated[kind, info])  # fmt: skip
+def _parameter(name: str, annotation: Any, default: Any = None) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
 
 
 def _typer_type(field: ConfigField) -> Any:
@@ -189,7 +201,7 @@ def _option(field: ConfigField) -> Any:
         return typer.Option(declaration, help=field.help, show_default=_shown_default(field))
     return typer.Option(
         flag,
-        help=field.help + (" [required]" if field.required else ""),
+        help=field.help + (r" \[required]" if field.required else ""),
         metavar=_metavar(field),
         show_default=_shown_default(field),
         autocompletion=_completion(field),

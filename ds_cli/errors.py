@@ -21,7 +21,7 @@ def guarded(work: Callable[[], ExitCode], talk: Talk, *, debug: bool = False) ->
     """
     try:
         return work()
-    except BaseException as error:  # noqa: BLE001 - this is the one place that catches everything
+    except BaseException as error:
         if isinstance(error, BrokenPipeError):
             return _reader_left()
         if isinstance(error, SystemExit):

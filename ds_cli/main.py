@@ -2,7 +2,6 @@
 
 import signal
 import sys
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Annotated, Any
@@ -11,30 +10,26 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from ds_cli.command import CONTEXT
+from ds_cli.command import CONTEXT, Command
 from ds_cli.console import Talk
 from ds_cli.outcome import ExitCode
 
-__all__ = ["COMMANDS", "convert", "doctor", "main", "quantize"]
+__all__ = ["COMMANDS", "convert", "doctor", "load", "main", "quantize", "run"]
 
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """Where a command lives and what it is for, so that help need not load it."""
-
-    module: str
-    summary: str
-
-
+# Every command with its one line of help. The module is ds_cli.commands.<name>; it is imported
+# when the command is called, and not before.
 COMMANDS = {
-    "convert": _Entry("ds_cli.commands.convert", "Turn a checkpoint into another format, and prove it."),
-    "doctor": _Entry("ds_cli.commands.doctor", "Say whether this machine is fit for the work."),
-    "quantize": _Entry("ds_cli.commands.quantize", "Shrink a model to INT8 within an accuracy budget."),
-}  # fmt: skip
+    "convert": "Turn a checkpoint into another format, and prove the result.",
+    "doctor": "Say whether this machine is fit for the work.",
+    "quantize": "Shrink a model to INT8 within an accuracy budget.",
+}
 
 
-def _load(name: str) -> Any:
-    return get_command(import_module(COMMANDS[name].module).COMMAND.to_typer())
+def load(name: str) -> Command:
+    """Import the module of a command and give the command."""
+    command = import_module(f"ds_cli.commands.{name.replace('-', '_')}").COMMAND
+    assert isinstance(command, Command)
+    return command
 
 
 class _LazyGroup(TyperGroup):
@@ -42,17 +37,18 @@ class _LazyGroup(TyperGroup):
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
-        for name, entry in COMMANDS.items():
-            self.add_command(TyperCommand(name, help=entry.summary))
+        for name, summary in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=summary))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name = args[0].replace("_", "-")
         if name in COMMANDS:
-            self.add_command(_load(name), name)
-        return super().resolve_command(ctx, [name, *args[1:]])
+            self.add_command(get_command(load(name).to_typer()), name)
+            args = [name, *args[1:]]
+        return super().resolve_command(ctx, args)
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         from ds_cli.version import version_text
 
@@ -60,18 +56,22 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
+_Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        callback=_print_version,
+        is_eager=True,
+        help="Print the versions that matter and stop.",
+    ),
+]
+
+
 def _app() -> typer.Typer:
-    app = typer.Typer(cls=_LazyGroup, rich_markup_mode="rich", no_args_is_help=False)
+    app = typer.Typer(cls=_LazyGroup, rich_markup_mode="rich")
 
     @app.callback(invoke_without_command=True, context_settings=CONTEXT)
-    def deepseek(
-        ctx: typer.Context,
-        version: Annotated[
-            bool,
-            typer.Option("--version", callback=_version, is_eager=True,
-                         help="Print the versions that matter and stop."),
-        ] = False,
-    ) -> None:  # fmt: skip
+    def deepseek(ctx: typer.Context, version: _Version = False) -> None:
         """Take transformer and vision models from training to serving, CPUs first."""
         if ctx.invoked_subcommand is None and not version:
             typer.echo(ctx.get_help())
@@ -79,31 +79,30 @@ def _app() -> typer.Typer:
     return app
 
 
-def _run(command: Any, program: str, arguments: list[str] | None) -> int:
-    # A polite kill unwinds like Ctrl-C does, so that half-written outputs are removed.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+def run(app: typer.Typer, program: str, arguments: list[str] | None) -> int:
+    """Run an application under the name of ``program``; the exit code comes back."""
     try:
-        code = command.main(args=arguments, prog_name=program, standalone_mode=False)
+        code = get_command(app).main(arguments, prog_name=program, standalone_mode=False)
     except typer.TyperException as error:
-        _usage_error(error, program)
+        message = " ".join(error.format_message().split())
+        Talk().error(message[:1].lower() + message[1:], f"{program} --help lists what there is")
         return ExitCode.BAD_INPUT
     return int(code or ExitCode.DONE)
 
 
-def _usage_error(error: typer.TyperException, program: str) -> None:
-    message = " ".join(error.format_message().split())
-    message = message[:1].lower() + message[1:]
-    Talk().error(message, f"{program} --help lists what there is")
+def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) -> None:
+    # A polite kill unwinds like Ctrl-C does, so that half-written outputs are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(run(app, program, arguments))
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``deepseek``; ends the process with the command's exit code."""
-    sys.exit(_run(get_command(_app()), "deepseek", arguments))
+    _end_process(_app(), "deepseek", arguments)
 
 
 def _stand_alone(name: str, arguments: list[str] | None = None) -> None:
-    """Run one command as a program of its own."""
-    sys.exit(_run(_load(name), f"deepseek-{name}", arguments))
+    _end_process(load(name).to_typer(), f"deepseek-{name}", arguments)
 
 
 convert = partial(_stand_alone, "convert")

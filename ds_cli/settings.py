@@ -5,7 +5,7 @@ errors with a suggestion, and every value remembers where it came from.
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
@@ -15,23 +15,32 @@ from typing import Any
 from deepseek.errors import InputError
 from ds_cli.fields import ConfigField, fields_of, with_values
 
-__all__ = ["Layer", "Resolved", "environment_layer", "file_layer", "preset_layer", "resolve",
-           "set_layer"]  # fmt: skip
+__all__ = [
+    "Layer",
+    "Resolved",
+    "environment_layer",
+    "file_layer",
+    "preset_layer",
+    "resolve",
+    "set_layer",
+]
 
 _ENVIRONMENT_PREFIX = "DEEPSEEK_"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """Raw values by dotted key, and where they came from, in a user's words."""
+    """Raw values by dotted key.
+
+    Attributes:
+        source: Where the values came from, in a user's words.
+        values: The values as they were written.
+        spell: How a user wrote a key there.
+    """
 
     source: str
     values: Mapping[str, Any]
-    spelling: str = "{key}"
-
-    def name_of(self, key: str) -> str:
-        """How a user wrote this key in this layer."""
-        return self.spelling.format(key=key)
+    spell: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,12 +52,13 @@ class Resolved:
     sources: dict[str, str]
 
 
-def resolve(config: type, layers: Iterable[Layer]) -> Resolved:
+def resolve(config: type, layers: Iterable[Layer], positional: Collection[str] = ()) -> Resolved:
     """Lay the layers over each other and build the configuration.
 
     Args:
         config: A configuration dataclass, see ``ds_cli.fields``.
         layers: From the weakest to the strongest.
+        positional: Keys that the command line takes by place.
 
     Raises:
         InputError: An unknown key, a value of the wrong kind, or a required key that no layer has.
@@ -64,9 +74,10 @@ def resolve(config: type, layers: Iterable[Layer]) -> Resolved:
             sources[key] = layer.source
     for key, field in known.items():
         if field.required and key not in values:
+            name = key.upper() if key in positional else f"--{key}"
             raise InputError(
-                f"expected a value for {key}, found none",
-                hint=f"give --{key}, or {key} = … in a file named by --config",
+                f"expected a value for {name}, found none",
+                hint=f"give {name}, or {key} = … in a file named by --config",
             )
     defaults = {key: field.default for key, field in known.items()}
     return Resolved(
@@ -105,11 +116,12 @@ def file_layer(path: Path) -> Layer:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"expected a readable file for --config, got {path}: {error.strerror}"
-                         ) from error  # fmt: skip
+        raise InputError(
+            f"expected a readable file for --config, got {path}: {error.strerror}"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"expected TOML in {path}, found {error}") from error
-    return Layer(source=f"file {path}", values=_flatten(table))
+    return Layer(source=str(path), values=_flatten(table))
 
 
 def environment_layer(command: str, environ: Mapping[str, str]) -> Layer:
@@ -120,7 +132,11 @@ def environment_layer(command: str, environ: Mapping[str, str]) -> Layer:
         for name, value in environ.items()
         if name.startswith(prefix)
     }
-    return Layer(source="environment", values=values, spelling=f"{prefix}… ({{key}})")
+    return Layer(
+        source="the environment",
+        values=values,
+        spell=lambda key: prefix + key.upper().replace(".", "__"),
+    )
 
 
 def set_layer(assignments: Iterable[str]) -> Layer:
@@ -150,7 +166,7 @@ def _flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _unknown_key(key: str, layer: Layer, known: Iterable[str]) -> InputError:
     return InputError(
-        f"unknown key {layer.name_of(key)!r} from {layer.source}",
+        f"unknown key {layer.spell(key)!r} from {layer.source}",
         hint=_did_you_mean(key, known) or f"the keys are {', '.join(known)}",
     )
 
@@ -161,7 +177,7 @@ def _did_you_mean(word: str, words: Iterable[str]) -> str | None:
 
 
 def _convert(field: ConfigField, raw: Any, layer: Layer) -> Any:
-    origin = f"{layer.name_of(field.key)} from {layer.source}"
+    origin = f"{layer.spell(field.key)} from {layer.source}"
     if field.choices:
         return _choose(field, raw, origin)
     if field.is_list and isinstance(raw, str):

@@ -7,8 +7,16 @@ from deepseek import __version__
 
 __all__ = ["version_text"]
 
-_PACKAGES = ("torch", "llvmlite", "onnxruntime-gpu", "onnxruntime", "onnx", "transformers",
-             "safetensors", "numpy")  # fmt: skip
+_PACKAGES = (
+    "torch",
+    "llvmlite",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "onnx",
+    "transformers",
+    "safetensors",
+    "numpy",
+)
 
 
 def version_text() -> str:

