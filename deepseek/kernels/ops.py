@@ -9,9 +9,12 @@ from torch import Tensor
 from deepseek.kernels import gemm
 from deepseek.kernels.gemm.layout import PackedWeight, unpack_panels
 from deepseek.kernels.gemm.operands import linear_shape
+from deepseek.kernels.gemm.quantized import read_panels
+from deepseek.kernels.gemm.spec import tile_for
+from deepseek.kernels.int8.reference import quantized_linear_reference
 from deepseek.kernels.target import current
 
-__all__ = ["linear"]
+__all__ = ["linear", "quantized_linear"]
 
 
 @torch.library.custom_op("deepseek::linear", mutates_args=(), device_types="cpu")
@@ -56,6 +59,58 @@ def _(
     return gemm.linear_reference(x, weight, bias, activation, residual, multiply, x.dtype)
 
 
-def _weight(x: Tensor, panels: Tensor, features: int) -> PackedWeight:
+@torch.library.custom_op("deepseek::quantized_linear", mutates_args=(), device_types="cpu")
+def quantized_linear(
+    x: Tensor,
+    panels: Tensor,
+    features: int,
+    format: str,  # noqa: A002 - the field's name, part of the operator's schema
+    rounding: str,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    multiply: Tensor | None = None,
+) -> Tensor:
+    """:func:`deepseek.kernels.gemm.linear` with the fields of a quantized weight."""
+    weight = _weight(x, panels, features, format, rounding)
+    return gemm.linear(x, weight, bias, activation, residual, multiply)
+
+
+@quantized_linear.register_fake
+def _(
+    x: Tensor,
+    panels: Tensor,
+    features: int,
+    format: str,  # noqa: A002
+    rounding: str,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    multiply: Tensor | None = None,
+) -> Tensor:
+    weight = PackedWeight(panels, features, x.shape[-1], current(), format, rounding)
+    return x.new_empty(linear_shape(x, weight, bias, activation, residual, multiply))
+
+
+@quantized_linear.register_kernel("cuda")
+def _(
+    x: Tensor,
+    panels: Tensor,
+    features: int,
+    format: str,  # noqa: A002
+    rounding: str,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    multiply: Tensor | None = None,
+) -> Tensor:
+    weight = read_panels(panels, features, x.shape[-1], format, tile_for(current()).columns)
+    y = quantized_linear_reference(x, weight, rounding, bias, activation, residual, multiply)
+    return y.to(x.dtype)
+
+
+def _weight(
+    x: Tensor, panels: Tensor, features: int, format_name: str = "", rounding: str = ""
+) -> PackedWeight:
     aligned = panels if panels.data_ptr() % 64 == 0 and panels.is_contiguous() else panels.clone()
-    return PackedWeight(aligned, features, x.shape[-1], current())
+    return PackedWeight(aligned, features, x.shape[-1], current(), format_name, rounding)

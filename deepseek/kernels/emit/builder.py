@@ -15,6 +15,7 @@ from deepseek.kernels.emit.types import (
     BF16,
     F32,
     I1,
+    I8,
     I16,
     I32,
     I64,
@@ -157,6 +158,12 @@ class Builder:
         """Correctly rounded square root."""
         return self.call_overloaded("llvm.sqrt", value)
 
+    def nearest(self, value: Value) -> Value:
+        """The nearest 32-bit integer, ties to even, of an fp32 number below 2^22 in magnitude."""
+        # In the sum the last bit of the fraction stands for 1: the addition itself rounds.
+        rounder = self.like(float(3 << 22), value)
+        return self.reinterpret(value + rounder, I32) - self.reinterpret(rounder, I32)
+
     # Types
 
     def convert(self, value: Value, element: ir.Type) -> Value:
@@ -292,6 +299,12 @@ class Builder:
         name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
         align = self.constant(bytes_of(value.element), I32)
         self.call(name, VOID, value, pointer, align, mask)
+
+    def prefetch(self, pointer: Value, ahead: int) -> None:
+        """Ask for the cache line ``ahead`` bytes further on, which may lie beyond all memory."""
+        address = self.offset(pointer, ahead, I8)
+        read, near, data = (self.constant(number, I32) for number in (0, 3, 1))
+        self.call("llvm.prefetch.p0", VOID, address, read, near, data)
 
     def mask_below(self, count: Value, lanes: int | None = None) -> Value:
         """A mask of the first ``count`` lanes."""

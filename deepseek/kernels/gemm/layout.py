@@ -10,12 +10,14 @@ Rows beyond N and values beyond K are zeros.
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
-from deepseek.kernels.gemm.spec import tile_for
+from deepseek.kernels.gemm.quantized import read_panels
+from deepseek.kernels.gemm.spec import FORMATS, Format, tile_for
 from deepseek.kernels.target import Target, current
 
 __all__ = ["PackedWeight", "pack_panels", "pack_weight", "unpack_panels"]
@@ -28,10 +30,14 @@ class PackedWeight:
     """A weight in panels, for one target.
 
     Attributes:
-        panels: ``(panels, steps, columns, group)``, aligned to 64 bytes.
+        panels: ``(panels, steps, columns, group)``, or ``(panels, bytes)`` of a quantized weight;
+            aligned to 64 bytes.
         features: N, the rows of the weight.
         depth: K, the values a row.
         target: The processor whose tile the panels fit.
+        format: Of a quantized weight, the format whose panels these are; otherwise empty, and the
+            format follows from the dtypes.
+        rounding: Of a quantized weight, how activations are quantized to be multiplied with it.
         calls: Prepared calls by the forms of their tensors, which :func:`linear` keeps here.
     """
 
@@ -39,16 +45,42 @@ class PackedWeight:
     features: int
     depth: int
     target: Target
+    format: str = ""
+    rounding: str = ""
     calls: dict[Hashable, Callable[..., Tensor]] = field(default_factory=dict, repr=False)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the weight."""
+        """The dtype of the weight; bytes if it is quantized."""
         return self.panels.dtype
 
+    def format_for(self, x: torch.dtype) -> Format:
+        """The format of the product with activations of a dtype."""
+        if self.format:
+            return FORMATS[self.format]
+        if self.dtype == torch.float32:
+            return FORMATS["fp32"]
+        native = x == torch.bfloat16 and self.target.bf16
+        return FORMATS["bf16" if native else "mixed"]
+
     def unpack(self) -> Tensor:
-        """The weight as it was, ``(N, K)``."""
+        """The weight as it was, ``(N, K)``; the numbers that its integers stand for, in fp32."""
+        if self.format:
+            columns = tile_for(self.target).columns
+            return read_panels(
+                self.panels, self.features, self.depth, self.format, columns
+            ).numbers()
         return unpack_panels(self.panels, self.features, self.depth)
+
+    def dispatch(self, x: Tensor, *operands: Any) -> Tensor:
+        """The linear layer as an operator of torch; operands as :func:`linear` has them."""
+        from deepseek.kernels import ops
+
+        layer: Callable[..., Tensor] = ops.linear
+        kind = ()
+        if self.format:
+            layer, kind = ops.quantized_linear, (self.format, self.rounding)
+        return layer(x, self.panels, self.features, *kind, *operands)
 
 
 def pack_weight(weight: Tensor, target: Target | None = None) -> PackedWeight:
