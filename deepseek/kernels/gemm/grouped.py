@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deepseek.kernels.emit import F32, I8, I16, I32, Module, dot
-from deepseek.kernels.gemm.microkernel import ELEMENTS, PARAMETERS
+from deepseek.kernels.gemm.microkernel import ELEMENTS, MEMORY_BOUND_ROWS, PARAMETERS
 from deepseek.kernels.gemm.spec import FORMATS, HEADER, GroupedFormat, tile_for
 
 if TYPE_CHECKING:
@@ -27,12 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["build_grouped_microkernel"]
 
 _FEW_SUMS = 4  # so many totals stay in registers beside the sums of a group
-
-# Where one or two rows pass, the memory sets the pace, and it is asked for weights this far ahead
-# of their use: on Zen 3 that gave 19 GB/s instead of 14 from memory at 4 bits, 18 instead of 16
-# at 8 bits.
-_AHEAD, _FEW_ROWS = 2048, 2
-_CACHE_LINE = 64
 
 Sums = list[list["Variable"]]
 
@@ -68,41 +62,39 @@ def build_grouped_microkernel(target: Target, format_name: str, rows: int) -> Mo
     return module
 
 
-def _sums(
-    f: Function, scheme: GroupedFormat, tile: Tile, x: Sequence[Array], panel: Value
-) -> Sums:
+def _sums(f: Function, scheme: GroupedFormat, tile: Tile, x: Sequence[Array], panel: Value) -> Sums:
     """The products of a group, added up, of every row and vector of columns."""
     sums = [[f.variable(f.zeros(I32)) for _ in range(tile.vectors)] for _ in x]
-    word, values = (I32, 8) if scheme.bits == 4 else (I16, 2)
-    weights = f.array(panel, word)
     carry = [total for totals in sums for total in totals]
-    for position in f.range(0, scheme.group // values, carry=carry):
-        row = weights.at(position * tile.columns)
-        if len(x) <= _FEW_ROWS:
-            for line in range(0, tile.columns * values * scheme.bits // 8, _CACHE_LINE):
-                f.prefetch(row.pointer, _AHEAD + line)
-        words = [row.load(vector * tile.lanes) for vector in range(tile.vectors)]
-        for pair, columns in enumerate(_nibbles(words) if scheme.bits == 4 else _bytes(words)):
+    weights = _nibbles if scheme.bits == 4 else _bytes
+    size = scheme.bits * tile.columns  # bytes of eight values of every column
+    for eight in f.range(0, scheme.group // 8, carry=carry):
+        block = f.offset(panel, eight * size, I8)
+        if len(x) <= MEMORY_BOUND_ROWS:
+            f.prefetch(block, size)
+        for pair, columns in enumerate(weights(f, tile, block)):
             for activations, totals in zip(x, sums, strict=True):
-                place = activations.at(position * values + 2 * pair).pointer
+                place = activations.at(eight * 8 + 2 * pair).pointer
                 two = f.load(place, I32).splat(f.lanes)
                 for total, w in zip(totals, columns, strict=True):
                     total.set(dot.pairs(total, two, w))
     return sums
 
 
-def _nibbles(words: Sequence[Value]) -> list[list[Value]]:
-    """The four pairs of weights in every lane, as 16-bit integers from 0 to 15."""
-    b = words[0].builder
-    return [
-        [(b.shift_right(word.bits(I16), 4 * place) & 15).bits(I32) for word in words]
-        for place in range(4)
-    ]
+def _nibbles(f: Function, tile: Tile, block: Value) -> list[list[Value]]:
+    """Four pairs of weights from 0 to 15 a column, as 16-bit integers: all from one word."""
+    words = [word.bits(I16) for word in _row(f.array(block, I32), tile, 0)]
+    return [[(f.shift_right(word, 4 * pair) & 15).bits(I32) for word in words] for pair in range(4)]
 
 
-def _bytes(words: Sequence[Value]) -> list[list[Value]]:
-    """The pair of weights in every lane, as signed 16-bit integers."""
-    return [[word.bits(I8).to(I16).bits(I32) for word in words]]
+def _bytes(f: Function, tile: Tile, block: Value) -> list[list[Value]]:
+    """Four pairs of signed weights a column, as 16-bit integers."""
+    pairs = [_row(f.array(block, I16), tile, pair) for pair in range(4)]
+    return [[word.bits(I8).to(I16).bits(I32) for word in words] for words in pairs]
+
+
+def _row(words: Array, tile: Tile, row: int) -> list[Value]:
+    return [words.load(row * tile.columns + v * tile.lanes) for v in range(tile.vectors)]
 
 
 def _numbers(

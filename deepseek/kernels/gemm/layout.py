@@ -76,10 +76,8 @@ class PackedWeight:
         """The linear layer as an operator of torch; operands as :func:`linear` has them."""
         from deepseek.kernels import ops
 
-        layer: Callable[..., Tensor] = ops.linear
-        kind = ()
-        if self.format:
-            layer, kind = ops.quantized_linear, (self.format, self.rounding)
+        layer: Callable[..., Tensor] = ops.quantized_linear if self.format else ops.linear
+        kind = (self.format, self.rounding) if self.format else ()
         return layer(x, self.panels, self.features, *kind, *operands)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deepseek.kernels.gemm.spec import Format, Tile
     from deepseek.kernels.target import Target
 
-__all__ = ["ELEMENTS", "PARAMETERS", "build_microkernel"]
+__all__ = ["ELEMENTS", "MEMORY_BOUND_ROWS", "PARAMETERS", "build_microkernel"]
 
 ELEMENTS = {
     "float32": F32, "bfloat16": BF16, "uint8": I8, "int8": I8, "int16": I16, "int32": I32,
@@ -36,6 +36,10 @@ _WORDS = {2: I16, 4: I32}  # what a step of a panel holds for a column, by its b
 # A fused multiply-add takes four cycles and two may begin in each: a tile with fewer sums than
 # this waits for its own results, and keeps several partial sums instead.
 _SUMS_IN_FLIGHT = 8
+
+MEMORY_BOUND_ROWS = 2
+"""So few rows take less time than their weights need from memory, and the next are asked for early.
+Plain streams of fp32 get nothing from it."""
 
 PARAMETERS = {
     "x": POINTER, "x_stride": I64, "panel": POINTER, "steps": I64, "half": I64, "tile": POINTER,
@@ -77,6 +81,8 @@ def _multiply(
     chains = max(1, _SUMS_IN_FLIGHT // (len(x) * tile.vectors))
 
     def weights(step: Value) -> list[Value]:
+        if len(x) <= MEMORY_BOUND_ROWS and scheme.group > 1:
+            f.prefetch(panel.at(step * tile.columns).pointer, tile.columns * scheme.word)
         return [panel.load(step * tile.columns + v * tile.lanes) for v in range(tile.vectors)]
 
     done: Value | int = 0

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["QuantizedWeight", "panel_bytes", "read_panels", "write_panels"]
 
 _SCALES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_SHIFTS = tuple(16 * (value % 2) + 4 * (value // 2) for value in range(8))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -72,22 +71,25 @@ def write_panels(weight: QuantizedWeight, format_name: str, columns: int) -> Ten
     panels, steps = -(-n // columns), scheme.steps(k)[0]
     padded = weight.integers.new_zeros(panels * columns, steps * scheme.group)
     padded[:n, :k] = weight.integers
-    # A 4-bit integer without a zero point is stored with one of 8.
-    if isinstance(scheme, GroupedFormat) and scheme.bits == 4 and weight.zeros is None:
+    if _has_hidden_zero(scheme):
         padded += 8
-    grid = padded.view(panels, columns, steps, scheme.group).transpose(1, 2)
-    scales = _a_column(weight.scales, panels, columns)
+    groups = padded.view(panels, columns, steps, scheme.group).transpose(1, 2)
+    scales = _by_panel(weight.scales, panels, columns)
     if not isinstance(scheme, GroupedFormat):
-        ordered = grid.reshape(panels, steps * columns * scheme.group)
-        sums = padded.view(panels, columns, -1).sum(-1, dtype=torch.int32)
-        footer = (scales[:, 0].float(), sums)
-        return _joined((ordered, *footer)).contiguous()
+        parts = [
+            groups.reshape(panels, steps * columns * scheme.group),
+            scales.view(panels, columns).float(),
+            padded.view(panels, columns, -1).sum(-1, dtype=torch.int32),
+        ]
+        return _joined(parts)
 
-    words = _nibbles(grid) if scheme.bits == 4 else _pairs(grid)
-    parts = [words, scales.to(_SCALES[scheme.scales])]
+    parts = [
+        _in_nibbles(groups) if scheme.bits == 4 else _in_pairs(groups),
+        scales.to(_SCALES[scheme.scales]),
+    ]
     if weight.zeros is not None:
-        parts.append(_a_column(weight.zeros, panels, columns).bfloat16())
-    return _joined(parts).reshape(panels, -1).contiguous()
+        parts.append(_by_panel(weight.zeros, panels, columns).bfloat16())
+    return _joined(parts).view(panels, panel_bytes(scheme, columns, k))
 
 
 def read_panels(panels: Tensor, n: int, k: int, format_name: str, columns: int) -> QuantizedWeight:
@@ -95,39 +97,47 @@ def read_panels(panels: Tensor, n: int, k: int, format_name: str, columns: int) 
     scheme = FORMATS[format_name]
     count, steps = panels.shape[0], scheme.steps(k)[0]
     if not isinstance(scheme, GroupedFormat):
-        parts = panels.split([steps * columns * scheme.group, 4 * columns, 4 * columns], dim=1)
-        integers = parts[0].view(torch.int8).view(count, steps, columns, scheme.group)
-        scales = parts[1].contiguous().view(torch.float32).reshape(-1, 1)
+        sizes = [steps * columns * scheme.group, 4 * columns, 4 * columns]
+        values, scales, _ = _parted(panels, sizes)
+        groups = values.view(torch.int8).view(count, steps, columns, scheme.group)
         return QuantizedWeight(
-            integers=integers.transpose(1, 2).reshape(count * columns, -1)[:n, :k],
-            scales=scales[:n], zeros=None, group_size=k,
-        )  # fmt: skip
+            integers=_by_row(groups)[:n, :k],
+            scales=scales.view(torch.float32).view(-1, 1)[:n],
+            zeros=None,
+            group_size=k,
+        )
 
-    stored = panels.view(count * steps, columns * scheme.word)
     scale_type = _SCALES[scheme.scales]
-    sizes = [columns * scheme.group * scheme.bits // 8, columns * scale_type.itemsize]
-    words, scales, *zeros = stored.split([*sizes, *([2 * columns] * scheme.zeros)], dim=1)
-    values = _from_nibbles(words, columns) if scheme.bits == 4 else _from_pairs(words, columns)
-    integers = values.view(count, steps, columns, scheme.group).transpose(1, 2)
-    integers = integers.reshape(count * columns, -1)[:n, :k]
-
-    def rows(part: Tensor, dtype: torch.dtype) -> Tensor:
-        grid = part.contiguous().view(dtype).view(count, steps, columns)
-        return grid.transpose(1, 2).reshape(-1, steps)[:n]
-
-    if scheme.bits == 4 and not zeros:
-        integers = integers - 8
+    column = [scheme.group * scheme.bits // 8, scale_type.itemsize, 2 * scheme.zeros]
+    stored = panels.view(count * steps, columns * scheme.word)
+    words, scales, zeros = _parted(stored, [columns * size for size in column])
+    unpacked = _from_nibbles(words, columns) if scheme.bits == 4 else _from_pairs(words, columns)
+    integers = _by_row(unpacked.view(count, steps, columns, scheme.group))[:n, :k]
+    shape = (count, steps, columns, 1)
     return QuantizedWeight(
-        integers=integers, scales=rows(scales, scale_type),
-        zeros=rows(zeros[0], torch.bfloat16) if zeros else None, group_size=scheme.group,
-    )  # fmt: skip
+        integers=integers - 8 if _has_hidden_zero(scheme) else integers,
+        scales=_by_row(scales.view(scale_type).view(shape))[:n],
+        zeros=_by_row(zeros.view(torch.bfloat16).view(shape))[:n] if scheme.zeros else None,
+        group_size=scheme.group,
+    )
 
 
-def _a_column(values: Tensor, panels: int, columns: int) -> Tensor:
-    """``(N, groups)`` as ``(panels, groups, columns)``."""
+def _has_hidden_zero(scheme: Format) -> bool:
+    """Whether integers from -8 to 7 are stored as 0 to 15."""
+    return isinstance(scheme, GroupedFormat) and scheme.bits == 4 and not scheme.zeros
+
+
+def _by_panel(values: Tensor, panels: int, columns: int) -> Tensor:
+    """``(N, groups)`` to ``(panels, groups, columns)``."""
     padded = values.new_zeros(panels * columns, values.shape[1])
     padded[: values.shape[0]] = values
-    return padded.view(panels, columns, -1).transpose(1, 2)
+    return padded.view(panels, columns, values.shape[1]).transpose(1, 2)
+
+
+def _by_row(groups: Tensor) -> Tensor:
+    """``(panels, groups, columns, size)`` to ``(panels x columns, groups x size)``."""
+    panels, count, columns, size = groups.shape
+    return groups.transpose(1, 2).reshape(panels * columns, count * size)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
@@ -135,27 +145,43 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.contiguous().view(torch.uint8) for part in parts], dim=-1)
 
 
-def _pairs(grid: Tensor) -> Tensor:
+def _parted(stored: Tensor, sizes: list[int]) -> list[Tensor]:
+    """The parts of rows of bytes, each contiguous."""
+    return [part.contiguous() for part in torch.split(stored, sizes, dim=1)]
+
+
+def _in_pairs(groups: Tensor) -> Tensor:
     """``(panels, groups, columns, size)`` to ``(panels, groups, size / 2 x columns x 2)``."""
-    pairs = grid.unflatten(-1, (-1, 2)).transpose(2, 3)
-    return pairs.flatten(2)
+    panels, count, columns, size = groups.shape
+    pairs = groups.reshape(panels, count, columns, size // 2, 2).transpose(2, 3)
+    return pairs.reshape(panels, count, columns * size)
 
 
 def _from_pairs(words: Tensor, columns: int) -> Tensor:
     """``(groups, bytes)`` to ``(groups, columns, size)``."""
-    return words.view(torch.int8).unflatten(-1, (-1, columns, 2)).transpose(1, 2).flatten(2)
+    groups, size = words.shape
+    pairs = words.view(torch.int8).view(groups, size // (2 * columns), columns, 2).transpose(1, 2)
+    return pairs.reshape(groups, columns, size // columns)
 
 
-def _nibbles(grid: Tensor) -> Tensor:
+def _in_nibbles(groups: Tensor) -> Tensor:
     """``(panels, groups, columns, size)`` to ``(panels, groups, size / 8 x columns)`` words."""
-    eights = grid.unflatten(-1, (-1, 8)).transpose(2, 3).int()
-    shifts = torch.tensor(_SHIFTS, dtype=torch.int32, device=grid.device)
-    # Sums wrap where the highest nibble takes the sign bit: the bits are right.
-    return (eights << shifts).sum(-1, dtype=torch.int32).flatten(2)
+    panels, count, columns, size = groups.shape
+    eights = groups.reshape(panels, count, columns, size // 8, 8).transpose(2, 3).int()
+    # The sum wraps where a nibble takes the sign bit; its bits are right.
+    words = (eights << _shifts(groups)).sum(-1, dtype=torch.int32)
+    return words.view(panels, count, size // 8 * columns)
 
 
 def _from_nibbles(words: Tensor, columns: int) -> Tensor:
     """``(groups, bytes)`` to ``(groups, columns, size)``."""
-    lanes = words.contiguous().view(torch.int32).unflatten(-1, (-1, columns, 1))
-    shifts = torch.tensor(_SHIFTS, dtype=torch.int32, device=words.device)
-    return ((lanes >> shifts) & 15).to(torch.int8).transpose(1, 2).flatten(2)
+    groups, size = words.shape
+    lanes = words.view(torch.int32).view(groups, size // (4 * columns), columns, 1)
+    values = ((lanes >> _shifts(words)) & 15).to(torch.int8).transpose(1, 2)
+    return values.reshape(groups, columns, 2 * size // columns)
+
+
+def _shifts(example: Tensor) -> Tensor:
+    """Where the eight integers of a word begin."""
+    places = [16 * (value % 2) + 4 * (value // 2) for value in range(8)]
+    return torch.tensor(places, dtype=torch.int32, device=example.device)

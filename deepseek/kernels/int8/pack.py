@@ -85,9 +85,7 @@ def pack_weight_only(
     return pack_groups(quantize_groups(weight, bits, group_size, zeros=zeros), bits, target)
 
 
-def pack_groups(
-    weight: QuantizedWeight, bits: int, target: Target | None = None
-) -> PackedWeight:
+def pack_groups(weight: QuantizedWeight, bits: int, target: Target | None = None) -> PackedWeight:
     """Lay out a weight that is quantized in groups already.
 
     Args:
@@ -177,7 +175,8 @@ def _packed(
     weight: QuantizedWeight, format_name: str, rounding: str, target: Target
 ) -> PackedWeight:
     panels = write_panels(weight, format_name, tile_for(target).columns)
-    return PackedWeight(panels, *weight.integers.shape, target, format_name, rounding)
+    n, k = weight.integers.shape
+    return PackedWeight(panels, n, k, target, format_name, rounding)
 
 
 def _check_matrix(name: str, matrix: Tensor, dtype: torch.dtype) -> None:
