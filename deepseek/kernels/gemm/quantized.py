@@ -79,7 +79,7 @@ def write_panels(weight: QuantizedWeight, format_name: str, columns: int) -> Ten
         parts = [
             groups.reshape(panels, steps * columns * scheme.group),
             scales.view(panels, columns).float(),
-            padded.view(panels, columns, -1).sum(-1, dtype=torch.int32),
+            padded.sum(1, dtype=torch.int32).view(panels, columns),
         ]
         return _joined(parts)
 

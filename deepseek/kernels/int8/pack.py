@@ -26,6 +26,7 @@ __all__ = ["INT8_ROUNDINGS", "pack_groups", "pack_int8", "pack_weight_only", "qu
 INT8_ROUNDINGS = ("symmetric", "asymmetric")
 """How activations can be quantized for int8 weights."""
 
+_LONGEST = ((1 << 31) - 1) // (255 * 128)  # products of u8 and s8 that 32 bits add up
 _SCALES = {4: torch.bfloat16, 8: torch.float32}
 
 
@@ -35,7 +36,7 @@ def pack_int8(
     """Lay out an int8 weight for :func:`~deepseek.kernels.int8.linear_int8`.
 
     Args:
-        weight: ``(N, K)``, int8; K below 65793, so that 32 bits hold every sum.
+        weight: ``(N, K)``, int8; K at most 65793, so that 32 bits hold every sum.
         scales: ``(N)`` or ``(N, 1)``: what a step of each row is.
         rounding: How activations will be quantized, ``symmetric`` or ``asymmetric``
             (see :mod:`deepseek.kernels.gemm.rows`).
@@ -46,8 +47,8 @@ def pack_int8(
     """
     _check_matrix("weight", weight, torch.int8)
     n, k = weight.shape
-    if k * 255 * 128 >= 1 << 31:
-        raise InputError(f"expected a weight of at most 65792 columns, got {k}")
+    if k > _LONGEST:
+        raise InputError(f"expected a weight of at most {_LONGEST} columns, got {k}")
     if scales.shape not in ((n,), (n, 1)) or not scales.is_floating_point():
         raise InputError(
             f"expected floating-point scales of shape ({n},) or ({n}, 1), got {scales.dtype} of "

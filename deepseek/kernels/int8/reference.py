@@ -31,7 +31,7 @@ def quantize_rows_reference(
     kind = ROUNDINGS[rounding]
     dtype = x.dtype if kind.in_dtype else torch.float32
     k, size = x.shape[-1], group_size if kind.grouped and group_size else max(1, x.shape[-1])
-    padded = torch.nn.functional.pad(x.to(dtype), (0, -k % size))
+    padded = torch.nn.functional.pad(x.to(dtype), (0, -k % size if k else size))
     groups = padded.reshape(*x.shape[:-1], padded.shape[-1] // size, size)
     least, most = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
     steps = kind.highest - kind.lowest

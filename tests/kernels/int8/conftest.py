@@ -41,20 +41,25 @@ def _spell_out(text: str) -> str:
     """The module with plain functions in place of the instructions of other processors."""
     text = re.sub(r'target triple = ".*"', f'target triple = "{host().triple}"', text)
     for name, meaning in _DOT_PRODUCTS.items():
-        declaration = re.search(rf'^declare <(\d+) x i32> @"{re.escape(name)}"\((.*)\)$', text, re.M)
+        declaration = re.search(
+            rf'^declare <(\d+) x i32> @"{re.escape(name)}"\((.*)\)$', text, re.MULTILINE
+        )
         if declaration:
             lanes, kinds = int(declaration[1]), re.findall(r"<[^>]*>", declaration[2])
             text = text.replace(declaration[0], _definition(lanes, kinds, *meaning))
-            text = text.replace(f'@"{name}"', f'@"spelled_out.{lanes}.{len(kinds)}.{meaning[0]}"')
+            text = text.replace(f'@"{name}"', f'@"{_name(lanes, kinds, meaning[0])}"')
     return text
 
 
-def _definition(lanes: int, kinds: list[str], count: int, bits: int, signs: bool, adds: bool) -> str:
-    wide, narrow = f"<{lanes * count} x i32>", f"<{lanes * count} x i{bits}>"
+def _definition(
+    lanes: int, kinds: list[str], count: int, bits: int, signs: bool, adds: bool
+) -> str:
+    whole, wide = f"<{lanes} x i32>", f"<{lanes * count} x i32>"
+    narrow = f"<{lanes * count} x i{bits}>"
     names = ["%total"] * adds + ["%x", "%w"]
     parameters = ", ".join(f"{kind} {name}" for kind, name in zip(kinds, names, strict=True))
     lines = [
-        f'define internal <{lanes} x i32> @"spelled_out.{lanes}.{len(kinds)}.{count}"({parameters}) {{',
+        f'define internal {whole} @"{_name(lanes, kinds, count)}"({parameters}) {{',
         f"%x1 = bitcast {kinds[-2]} %x to {narrow}",
         f"%w1 = bitcast {kinds[-1]} %w to {narrow}",
         f"%x2 = {'sext' if signs else 'zext'} {narrow} %x1 to {wide}",
@@ -64,8 +69,12 @@ def _definition(lanes: int, kinds: list[str], count: int, bits: int, signs: bool
     total = "%total" if adds else "zeroinitializer"
     for part in range(count):
         places = ", ".join(f"i32 {lane * count + part}" for lane in range(lanes))
-        order = f"<{lanes} x i32> <{places}>"
+        order = f"{whole} <{places}>"
         lines.append(f"%q{part} = shufflevector {wide} %p, {wide} poison, {order}")
-        lines.append(f"%s{part} = add <{lanes} x i32> {total}, %q{part}")
+        lines.append(f"%s{part} = add {whole} {total}, %q{part}")
         total = f"%s{part}"
-    return "\n".join([*lines, f"ret <{lanes} x i32> {total}", "}"])
+    return "\n".join([*lines, f"ret {whole} {total}", "}"])
+
+
+def _name(lanes: int, kinds: list[str], count: int) -> str:
+    return f"spelled_out.{lanes}.{len(kinds)}.{count}"
