@@ -11,7 +11,7 @@ from deepseek.kernels.gemm.layout import PackedWeight, unpack_panels
 from deepseek.kernels.gemm.operands import linear_shape
 from deepseek.kernels.gemm.quantized import read_panels
 from deepseek.kernels.gemm.spec import tile_for
-from deepseek.kernels.int8.reference import quantized_linear_reference
+from deepseek.kernels.int8.elsewhere import quantized_linear_by_torch
 from deepseek.kernels.target import current
 
 __all__ = ["linear", "quantized_linear"]
@@ -105,8 +105,7 @@ def _(
     multiply: Tensor | None = None,
 ) -> Tensor:
     weight = read_panels(panels, features, x.shape[-1], format, tile_for(current()).columns)
-    y = quantized_linear_reference(x, weight, rounding, bias, activation, residual, multiply)
-    return y.to(x.dtype)
+    return quantized_linear_by_torch(x, weight, rounding, bias, activation, residual, multiply)
 
 
 def _weight(

@@ -142,12 +142,15 @@ def _by_row(groups: Tensor) -> Tensor:
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     """The bytes of the parts' last dimensions, one after the other."""
-    return torch.cat([part.contiguous().view(torch.uint8) for part in parts], dim=-1)
+    # An empty tensor of any strides counts as contiguous; a clone has strides that view() takes.
+    plain = [part.clone(memory_format=torch.contiguous_format) for part in parts]
+    return torch.cat([part.view(torch.uint8) for part in plain], dim=-1)
 
 
 def _parted(stored: Tensor, sizes: list[int]) -> list[Tensor]:
-    """The parts of rows of bytes, each contiguous."""
-    return [part.contiguous() for part in torch.split(stored, sizes, dim=1)]
+    """The parts of rows of bytes, each by itself."""
+    parts = torch.split(stored, sizes, dim=1)
+    return [part.clone(memory_format=torch.contiguous_format) for part in parts]
 
 
 def _in_pairs(groups: Tensor) -> Tensor:

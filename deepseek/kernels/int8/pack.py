@@ -143,7 +143,7 @@ def quantize_groups(
         )
     n, k = weight.shape
     groups = torch.nn.functional.pad(weight.detach().float(), (0, -k % group_size))
-    groups = groups.view(n, -1, group_size)
+    groups = groups.view(n, groups.shape[1] // group_size, group_size)
     if not groups.isfinite().all():
         raise InputError("expected a weight of finite numbers, got NaN or infinity among them")
     low, high = _range(bits, zeros=zeros)
@@ -160,7 +160,7 @@ def quantize_groups(
     points = (-least / scales.float()).round().clamp(low, high) if zeros else None
     if points is not None:
         steps = steps + points[..., None]
-    integers = steps.round().clamp(low, high).to(torch.int8).view(n, -1)[:, :k]
+    integers = steps.round().clamp(low, high).to(torch.int8).flatten(1)[:, :k]
     return QuantizedWeight(
         integers=integers.contiguous(), scales=scales, zeros=points, group_size=group_size
     )

@@ -8,7 +8,7 @@ from deepseek.kernels.gemm.quantized import QuantizedWeight
 from deepseek.kernels.gemm.reference import epilogue_reference
 from deepseek.kernels.gemm.spec import ROUNDINGS
 
-__all__ = ["integer_product", "quantize_rows_reference", "quantized_linear_reference"]
+__all__ = ["quantize_rows_reference", "quantized_linear_reference"]
 
 
 def quantize_rows_reference(
@@ -60,22 +60,18 @@ def quantized_linear_reference(
     residual: Tensor | None = None,
     multiply: Tensor | None = None,
 ) -> Tensor:
-    """``act(q(x) @ weight.T + bias) * multiply + residual`` in fp32, ``q`` rounding x.
+    """``act(q(x) @ weight.T + bias) * multiply + residual``, ``q`` rounding x.
 
     With ``symmetric`` and ``asymmetric`` the sums of products are exact integers; with ``blocks``
-    the rounded activations are multiplied with the numbers of the weight in fp32.
+    the rounded activations are multiplied with the numbers of the weight in fp64. What follows is
+    done in fp32.
     """
     groups = weight.group_size if rounding == "blocks" else None
     integers, scales, zeros = quantize_rows_reference(x, rounding, groups)
     if groups is None:
-        sums = integer_product(integers - zeros, weight.integers)
+        sums = (integers - zeros).double() @ weight.integers.double().T
         y = sums.float() * scales * weight.scales.float().squeeze(-1)
     else:
         wide = scales.repeat_interleave(groups, dim=-1)[..., : x.shape[-1]]
-        y = (integers.float() * wide) @ weight.numbers().T
+        y = ((integers * wide.double()) @ weight.numbers().double().T).float()
     return epilogue_reference(y, bias, activation, residual, multiply, torch.float32)
-
-
-def integer_product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b.T`` of integers whose sums stay below 2^53, exact, as fp64."""
-    return a.double() @ b.double().T

@@ -17,6 +17,7 @@ KINDS = [
     *((8, group, False) for group in (32, 64, 128)),
     *((4, group, zeros) for group in (32, 64, 128) for zeros in (False, True)),
 ]
+SOME = [(8, 32, False), (4, 32, True), (4, 64, False)]
 RUNNABLE = [host(), *(target for target in KNOWN.values() if runs_here(target))]
 
 
@@ -26,7 +27,7 @@ def operands(m, n, k, dtype=torch.float32, seed=0):
 
 
 def check(x, quantized, bits, target=None, **epilogue):
-    """Compare with the reference in fp32; the error may grow with the products' magnitudes."""
+    """Compare with the reference; the error may grow with the products' magnitudes."""
     packed = int8.pack_groups(quantized, bits, target)
     out = torch.empty(*x.shape[:-1], quantized.integers.shape[0])
     y = int8.linear_weight_only(x, packed, out=out, **epilogue)
@@ -44,22 +45,22 @@ def _steps(quantized):
     return wide[:, : quantized.integers.shape[1]]
 
 
-def check_tails(target):
-    kinds = itertools.cycle(KINDS)
-    for m, n in itertools.product(TAILS, TAILS):
+def check_tails(target, which, rows):
+    kinds = itertools.cycle(SOME[:2])
+    for m, n in itertools.product(rows, TAILS):
         if m in (1, 9) or n == 49:
             bits, group, zeros = next(kinds)
             x, weight = operands(m, n, 33)
             check(x, int8.quantize_groups(weight, bits, group, zeros=zeros), bits, target)
-    for k, (bits, group, zeros) in itertools.product(TAILS, KINDS):
+    for k, (bits, group, zeros) in itertools.product(TAILS, which):
         x, weight = operands(3, 49, k, DTYPES[k % 2])
         check(x, int8.quantize_groups(weight, bits, group, zeros=zeros), bits, target)
 
 
-def check_integers(target):
+def check_integers(target, which):
     """Whole numbers with scales of one: nothing is rounded, so every bit of the sums shows."""
     generator = torch.Generator().manual_seed(0)
-    for (bits, group, zeros), m in itertools.product(KINDS, (1, 2, 7)):
+    for (bits, group, zeros), m in itertools.product(which, (1, 3)):
         n, k = 49, 2 * group + 5
         low, high = (-128, 128) if bits == 8 else (0, 16) if zeros else (-8, 8)
         x = torch.randint(-40, 41, (m, k), generator=generator)
@@ -74,9 +75,9 @@ def check_integers(target):
         assert torch.equal(y.double(), x.double() @ quantized.numbers().double().T)
 
 
-def check_extremes(target):
+def check_extremes(target, which):
     """Sums of a group at their greatest, where 16 and 24 bits are far from enough."""
-    for bits, group, zeros in KINDS:
+    for bits, group, zeros in which:
         low, high = (-128, 127) if bits == 8 else (0, 15) if zeros else (-8, 7)
         for value, sign in itertools.product((low, high), (1.0, -1.0)):
             quantized = int8.QuantizedWeight(
@@ -85,29 +86,29 @@ def check_extremes(target):
                 zeros=torch.full((17, 1), 15.0) if zeros else None,
                 group_size=group,
             )
-            x = torch.full((5, group), sign * 32767.0)
+            x = torch.full((3, group), sign * 32767.0)
             check(x, quantized, bits, target)
 
 
-def test_tails(target):
-    check_tails(target)
+def test_every_kind():
+    check_tails(host(), KINDS, TAILS)
+    check_integers(host(), KINDS)
+    check_extremes(host(), KINDS)
 
 
-def test_integers(target):
-    check_integers(target)
-
-
-def test_extremes(target):
-    check_extremes(target)
+def test_every_target(target):
+    check_tails(target, SOME, (1, 9))
+    check_integers(target, SOME)
+    check_extremes(target, SOME)
 
 
 def test_elsewhere(foreign):
-    check_tails(foreign)
-    check_integers(foreign)
-    check_extremes(foreign)
+    check_tails(foreign, SOME, (1, 9))
+    check_integers(foreign, SOME)
+    check_extremes(foreign, SOME)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", SOME, ids=str)
 @pytest.mark.parametrize("m", [1, 6, 50])
 def test_many_groups(threads, m, kind):
     bits, group, zeros = kind
@@ -121,7 +122,7 @@ def test_many_groups(threads, m, kind):
     n=st.integers(0, 120),
     k=st.integers(0, 300),
     dtype=st.sampled_from(DTYPES),
-    kind=st.sampled_from(KINDS),
+    kind=st.sampled_from(SOME),
     target=st.sampled_from(RUNNABLE),
 )
 def test_any_shape(m, n, k, dtype, kind, target):
@@ -280,7 +281,7 @@ def test_groups_that_do_not_fit_are_refused(error):
         int8.pack_groups(groups(whole + 8, torch.ones(3, 2)), 4)
     with pytest.raises(error, match="integers from 0 to 15"):
         int8.pack_groups(groups(whole - 1, torch.ones(3, 2), torch.ones(3, 2)), 4)
-    with pytest.raises(error, match="a weight of torch.int8"):
+    with pytest.raises(error, match=r"a weight of torch\.int8"):
         int8.pack_groups(groups(whole.int(), torch.ones(3, 2)), 8)
 
 
