@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
-from deepseek.kernels.gemm.quantized import read_panels
-from deepseek.kernels.gemm.spec import FORMATS, Format, tile_for
+from deepseek.kernels.gemm.quantized import QuantizedWeight, panel_bytes, read_panels
+from deepseek.kernels.gemm.spec import FORMATS, ROUNDINGS, Format, tile_for
 from deepseek.kernels.target import Target, current
 
-__all__ = ["PackedWeight", "pack_panels", "pack_weight", "unpack_panels"]
+__all__ = ["PackedWeight", "check_panels", "pack_panels", "pack_weight", "unpack_panels"]
 
 _GROUPS = {torch.float32: 1, torch.bfloat16: 2}
 
@@ -66,11 +66,13 @@ class PackedWeight:
     def unpack(self) -> Tensor:
         """The weight as it was, ``(N, K)``; the numbers that its integers stand for, in fp32."""
         if self.format:
-            columns = tile_for(self.target).columns
-            return read_panels(
-                self.panels, self.features, self.depth, self.format, columns
-            ).numbers()
+            return self.quantized().numbers()
         return unpack_panels(self.panels, self.features, self.depth)
+
+    def quantized(self) -> QuantizedWeight:
+        """The integers and scales of a quantized weight."""
+        columns = tile_for(self.target).columns
+        return read_panels(self.panels, self.features, self.depth, self.format, columns)
 
     def dispatch(self, x: Tensor, *operands: Any) -> Tensor:
         """The linear layer as an operator of torch; operands as :func:`linear` has them."""
@@ -94,6 +96,29 @@ def pack_weight(weight: Tensor, target: Target | None = None) -> PackedWeight:
     chosen = target or current()
     panels = pack_panels(weight.detach(), tile_for(chosen).columns)
     return PackedWeight(panels, weight.shape[0], weight.shape[1], chosen)
+
+
+def check_panels(weight: PackedWeight) -> None:
+    """Refuse panels of other sizes than the weight's: kernels would read beyond their end.
+
+    Raises:
+        InputError: They are, or the weight's format or rounding is unknown.
+    """
+    columns = tile_for(weight.target).columns
+    count = -(-weight.features // columns)
+    expected: tuple[int, ...]
+    if not weight.format:
+        group = _GROUPS.get(weight.dtype, 1)
+        expected = (count, -(-weight.depth // group), columns, group)
+    elif weight.format not in FORMATS or weight.rounding not in ROUNDINGS:
+        raise InputError(
+            f"expected a format of {tuple(FORMATS)} and a rounding of {tuple(ROUNDINGS)}, got "
+            f"{weight.format!r} and {weight.rounding!r}"
+        )
+    else:
+        expected = (count, panel_bytes(FORMATS[weight.format], columns, weight.depth))
+    if tuple(weight.panels.shape) != expected:
+        raise InputError(f"expected panels of {expected}, got {tuple(weight.panels.shape)}")
 
 
 def pack_panels(weight: Tensor, columns: int) -> Tensor:
