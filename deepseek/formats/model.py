@@ -16,7 +16,7 @@ from deepseek.formats.checkpoint import Checkpoint
 from deepseek.formats.open import open_checkpoint
 from deepseek.formats.tokenizers import load_tokenizer
 
-__all__ = ["LoadedModel", "load", "load_model", "recognise"]
+__all__ = ["LoadedModel", "load", "load_model", "model_of", "recognise"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +60,7 @@ def load_model(
         InputError: The weights cannot be read, are of no known architecture, or do not fit it.
     """
     checkpoint = open_checkpoint(source, allow_globals=allow_globals, config=config)
-    model, recognised = _built(checkpoint)
+    model, recognised = model_of(checkpoint)
     notes = [*checkpoint.notes, *recognised.notes]
     found: PreTrainedTokenizerBase | None = None
     if tokenizer is not None:
@@ -101,8 +101,12 @@ def recognise(checkpoint: Checkpoint) -> Recognised:
     return next(_candidates(checkpoint))
 
 
-def _built(checkpoint: Checkpoint) -> tuple[PreTrainedModel, Recognised]:
-    """The first candidate that fits; the misfit of the first one where none does."""
+def model_of(checkpoint: Checkpoint) -> tuple[PreTrainedModel, Recognised]:
+    """The model of a checkpoint that is open already, in eval mode, and what it is.
+
+    Raises:
+        InputError: It is of no known architecture, or does not fit the one its configuration says.
+    """
     first: InputError | None = None
     for recognised in _candidates(checkpoint):
         try:

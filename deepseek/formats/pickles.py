@@ -8,13 +8,13 @@ of that name is imported nor any of its code runs.
 import pickletools
 import re
 import warnings
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
+from torch._utils import IMPORT_MAPPING, NAME_MAPPING
 
 from deepseek.errors import InputError
 from deepseek.formats.damage import reason
@@ -23,7 +23,11 @@ __all__ = ["StandIn", "load_weights_only"]
 
 _DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
-_OTHER_PROTOCOL = "Unsupported operand"
+_HINTS = {
+    "Unsupported operand": "if it is whole, save it again with torch.save and its usual protocol",
+    "Only persistent_load of storage": "save the state_dict(), not the module itself",
+}
+_HARMFUL = "do not load this file; it was made to harm or is damaged"
 _NEVER = ("os.", "posix.", "nt.", "sys.")  # torch refuses these modules whatever is allowed
 
 
@@ -110,7 +114,8 @@ def _called(name: str) -> dict[str, str]:
 def _found_to_be_mapping(error: Exception, stand_ins: dict[str, type]) -> str | None:
     if "Can only SETITEM" not in str(error):
         return None
-    return next((name for name, kind in stand_ins.items() if repr(kind) in str(error)), None)
+    found = (name for name, kind in stand_ins.items() if repr(kind) in str(error))
+    return next((name for name in found if issubclass(stand_ins[name], StandIn)), None)
 
 
 def _explained(
@@ -131,18 +136,17 @@ def _explained(
     if never:
         return InputError(
             f"{path}: the pickle would call {', '.join(never)}, which can run any command",
-            hint="do not load this file; it was made to harm or is damaged",
+            hint=_HARMFUL,
         )
     if offending:
+        flags = [f"--allow_global {name}" for name in offending if _DOTTED_NAME.fullmatch(name)]
+        advice = f"if only the tensors matter, pass over such objects with {' '.join(flags)}"
         return InputError(
             f"{path}: the pickle mentions names that weights-only loading does not know: "
             + ", ".join(offending),
-            hint="if only the tensors matter, pass over such objects with "
-            + " ".join(f"--allow_global {name}" for name in offending),
+            hint=advice if len(flags) == len(offending) else _HARMFUL,
         )
-    hint = None
-    if _OTHER_PROTOCOL in str(error):
-        hint = "if it is whole, save it again with torch.save and its usual pickle protocol"
+    hint = next((hint for sign, hint in _HINTS.items() if sign in str(error)), None)
     return InputError(
         f"{path}: damaged, cut off, or not a state dict of torch.save ({_of_torch(error)})",
         hint=hint,
@@ -181,7 +185,7 @@ def _mentioned(stream: IO[bytes]) -> Iterator[str]:
 
 
 def _modern(module: str, name: str) -> str:
-    """The name as Python 3 has it; torch translates those of Python 2 likewise."""
+    """The name as torch understands it, which translates some of Python 2."""
     if (module, name) in NAME_MAPPING:
         module, name = NAME_MAPPING[module, name]
     return f"{IMPORT_MAPPING.get(module, module)}.{name}"

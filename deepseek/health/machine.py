@@ -20,7 +20,7 @@ __all__ = ["Machine", "ProbeFailure", "plain"]
 T = TypeVar("T")
 
 _PROBES = Path(__file__).parent / "probes"
-_UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]+")
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _LONGEST = 300
 
 

@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from deepseek.kernels import gemm
+from deepseek.kernels.attend.ops import attention, attention_backward, block_sparse_attention
 from deepseek.kernels.gemm.layout import PackedWeight, check_panels
 from deepseek.kernels.gemm.operands import linear_shape
 from deepseek.kernels.int8.elsewhere import quantized_linear_by_torch
 from deepseek.kernels.target import current
 
-__all__ = ["linear", "quantized_linear"]
+__all__ = [
+    "attention", "attention_backward", "block_sparse_attention", "linear", "quantized_linear",
+]  # fmt: skip
 
 
 @torch.library.custom_op("deepseek::linear", mutates_args=(), device_types="cpu")

@@ -20,8 +20,8 @@ __all__ = ["COMMAND"]
 def run(config: DoctorConfig, talk: Talk) -> Outcome:
     """Say whether this machine is fit for the work.
 
-    Every check runs and comes out as pass, warn, fail or skip, with what was expected, what was
-    found and what to do. Exit code 1 when a requirement of the profile is missed.
+    Every check comes out as pass, warn, fail or skip: expected, found, fix.
+    Exit code 1 when a requirement of the profile is missed.
     """
     from ds_cli.views import doctor as views
 

@@ -113,15 +113,8 @@ def _details(verdict: Verdict) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    lines = {
-        "expected": verdict.expected,
-        "found": verdict.found,
-        "means": verdict.meaning,
-        "fix": verdict.fix,
-    }
-    for name, text in lines.items():
-        if text:
-            table.add_row(name, Text(text, style="bold" if name == "fix" else ""))
+    for word, text in verdict.explanation.items():
+        table.add_row(word, Text(text, style="bold" if word == "fix" else ""))
     return table
 
 

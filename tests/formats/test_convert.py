@@ -119,7 +119,7 @@ def test_a_prefix_that_is_perhaps_no_wrapper_misses_the_gate_and_can_be_mapped(
     source = _source("lightning", "t5", tiny, tiny_folder, tmp_path)
     missed = convert(ConvertConfig(source=source, dest=tmp_path / "out"))
     assert missed.parity is not None
-    assert "T5ForConditionalGeneration misses" in missed.parity.misses[0]
+    assert "T5ForConditionalGeneration finds no tensor for" in missed.parity.misses[0]
     assert not (tmp_path / "out").exists()
     assert convert(ConvertConfig(source=source, dest=tmp_path / "out", map=("model=",))).passed
     _assert_loads(tmp_path / "out", tiny("t5"))
@@ -218,7 +218,7 @@ def test_values_that_do_not_fit_the_type_miss_the_gate(tmp_path: Path) -> None:
     conversion = convert(config)
     assert not conversion.passed
     assert conversion.parity is not None
-    assert conversion.parity.misses == ("values of 1 tensors do not fit torch.float16: large",)
+    assert conversion.parity.misses == ("values too large for torch.float16: large",)
     assert {path.name for path in tmp_path.iterdir()} == {"w.pt"}
 
 
@@ -261,6 +261,9 @@ def test_the_files_of_a_tokenizer_come_along(tiny_folder: Folder, tmp_path: Path
     assert (tmp_path / "a/vocab.txt").read_text() == "old"
     assert (tmp_path / "b/vocab.txt").read_text() == "new"
     assert not (tmp_path / "a/secrets.json").exists()
+    with pytest.raises(InputError, match="expected the files of a tokenizer, found none"):
+        convert(ConvertConfig(source=source, dest=tmp_path / "c", tokenizer=tmp_path / "nowhere"))
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_dry_run_says_everything_and_writes_nothing(tiny_folder: Folder, tmp_path: Path) -> None:
@@ -284,6 +287,56 @@ def test_a_dry_run_says_everything_and_writes_nothing(tiny_folder: Folder, tmp_p
         }
         # a file of tensors has a header besides
         assert 0 <= sizes[file["name"]] - file["bytes"] <= (4_000 if tensors else 0)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "vit", "t5"])
+def test_a_source_without_configuration_is_recognised(
+    name: str, tiny: Models, tmp_path: Path
+) -> None:
+    torch.save(tiny(name).state_dict(), tmp_path / "w.pt")
+    conversion = convert(ConvertConfig(source=tmp_path / "w.pt", dest=tmp_path / "out"))
+    assert conversion.passed
+    assert any("recognised" in note for note in conversion.notes)
+    state = safetensors.torch.load_file(tmp_path / "out/model.safetensors")
+    values = sorted(tensor.sum().item() for tensor in tiny(name).state_dict().values())
+    assert {tensor.sum().item() for tensor in state.values()} == set(values)
+    transformers.AutoModel.from_pretrained(tmp_path / "out")
+
+
+def test_what_is_not_recognised_needs_a_configuration(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.ones(2, 2)}, tmp_path / "w.pt")
+    with pytest.raises(InputError, match="of no architecture that is recognised") as caught:
+        convert(ConvertConfig(source=tmp_path / "w.pt", dest=tmp_path / "out"))
+    assert "--model_config" in str(caught.value.hint)
+    assert {path.name for path in tmp_path.iterdir()} == {"w.pt"}
+
+
+@pytest.mark.parametrize("target", ["safetensors", "torch"])
+def test_the_weights_of_an_onnx_program_come_out_again(
+    target: str, tiny: Models, tiny_folder: Folder, tmp_path: Path
+) -> None:
+    program = ConvertConfig(source=tiny_folder("bert"), dest=tmp_path / "m.onnx", opset=17)
+    assert convert(program).passed
+    dest = tmp_path / _TARGETS[target]
+    assert convert(ConvertConfig(source=tmp_path / "m.onnx", dest=dest)).passed
+    found = _load(target, dest)
+    embeddings = "bert.embeddings.word_embeddings.weight"
+    assert torch.equal(found[embeddings], tiny("bert").state_dict()[embeddings])
+
+
+def test_a_gguf_file_becomes_safetensors(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    weights = torch.randn(4, 32)
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_tensor("token_embd.weight", weights.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    dest = tmp_path / "m.safetensors"
+    assert convert(ConvertConfig(source=tmp_path / "m.gguf", dest=dest)).passed
+    (found,) = safetensors.torch.load_file(dest).values()
+    assert torch.equal(found, weights)
 
 
 def test_a_tensor_larger_than_a_shard_is_noted(tiny_folder: Folder, tmp_path: Path) -> None:
@@ -318,7 +371,9 @@ def test_a_flipped_bit_is_found_and_nothing_is_left(
     assert not conversion.passed
     assert not conversion.kept
     assert conversion.parity is not None
-    assert conversion.parity.misses == ("1 of 41 tensors differ: classifier.weight",)
+    assert conversion.parity.misses == (
+        "different from the source, of 41 tensors: classifier.weight",
+    )
     assert conversion.document()["target"]["files"] == []
     assert [path.name for path in tmp_path.iterdir()] == ([dest.name] if overwrite else [])
     assert not overwrite or dest.read_text() == "what was there"
@@ -350,8 +405,8 @@ def test_a_lost_tensor_is_found(
     )
     assert conversion.parity is not None
     assert conversion.parity.misses == (
-        "1 tensors are not in the output: classifier.bias",
-        "1 tensors of the output come from nowhere: classifier.bais",
+        "missing from the output: classifier.bias",
+        "in the output, but not in the source: classifier.bais",
     )
     assert not list(tmp_path.iterdir())
 
@@ -365,7 +420,7 @@ def test_a_folder_that_transformers_cannot_fill_is_refused(
     conversion = convert(ConvertConfig(source=tmp_path / "w.pt", dest=tmp_path / "out"))
     assert conversion.parity is not None
     assert conversion.parity.misses == (
-        "BertForSequenceClassification misses 1 tensors: classifier.weight",
+        "BertForSequenceClassification finds no tensor for classifier.weight",
     )
     assert not (tmp_path / "out").exists()
 

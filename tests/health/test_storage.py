@@ -8,7 +8,7 @@ import pytest
 from deepseek.health.check import Observation
 from deepseek.health.checks import CHECKS
 from deepseek.health.checks.storage import cache_folder
-from deepseek.health.machine import Machine
+from deepseek.health.machine import Machine, ProbeFailure
 from deepseek.health.programs import Ran
 
 Fake = Callable[..., Machine]
@@ -73,9 +73,19 @@ def test_space_is_that_of_the_folder(tmp_path: Path) -> None:
 
 def test_a_file_system_that_hangs(fake: Fake) -> None:
     slow = {"folder": Ran(code=None, overdue=True)}
-    seen = look(fake({}, slow, environ={"DEEPSEEK_CACHE": "/net/cache"}), "disk")
-    assert seen.broken
-    assert seen.found == "/net/cache: no answer within 4 s"
+    machine = fake({}, slow, environ={"DEEPSEEK_CACHE": "/net/cache"})
+    for check in ("cache", "disk"):
+        with pytest.raises(ProbeFailure, match=r"^/net/cache: no answer within 4 s$") as caught:
+            look(machine, check)
+        assert caught.value.overdue
+
+
+def test_a_name_that_is_no_text_can_still_be_shown(fake: Fake) -> None:
+    answer = {"folder": {"there": False, "free": 5, "total": 9, "error": "x\x1b[31m"}}
+    machine = fake({}, answer, environ={"DEEPSEEK_CACHE": "/c\udcff\x1b[31m/d"})
+    found = look(machine, "cache").found
+    assert found.isprintable()
+    assert found.encode()
 
 
 def test_the_folder_is_looked_at_once(tmp_path: Path) -> None:

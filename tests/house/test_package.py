@@ -9,7 +9,11 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LINKS = {"commands": "ds_cli/commands", "configs": "deepseek/configs"}
+LINKS = {
+    "commands": "ds_cli/commands",
+    "configs": "deepseek/configs",
+    "kernels": "deepseek/kernels",
+}
 SUFFIXES = {".py", ".toml", ".typed"}
 
 

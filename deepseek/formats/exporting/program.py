@@ -19,9 +19,10 @@ from deepseek.formats.exporting.outputs import outputs_of
 from deepseek.formats.exporting.signature import Signature
 from deepseek.formats.quiet import quiet
 
-__all__ = ["export", "save"]
+__all__ = ["FIRST_FOLLOWED", "export", "save"]
 
-_FIRST_FOLLOWED = 18
+FIRST_FOLLOWED = 18
+_FIRST_WITH_ROTARY = 23
 _LARGEST_IN_ONE_FILE = 2 * 10**9  # protobuf ends at 2 GiB, and the graph needs some of it
 
 
@@ -31,16 +32,20 @@ def export(model: torch.nn.Module, signature: Signature, architecture: str, opse
     Raises:
         InputError: The model cannot be exported.
     """
-    inputs = signature.make(signature.example)
-    exporter = _follow if opset >= _FIRST_FOLLOWED else _record
+    dtype = next(model.parameters()).dtype
+    inputs = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in signature.make(signature.example).items()
+    }
+    exporter = _follow if opset >= FIRST_FOLLOWED else _record
     try:
         with quiet(), torch.no_grad():
             outputs = outputs_of(model, inputs)
-            program = _Program(model, tuple(inputs)).eval()
+            program = _Program(model, tuple(inputs), opset).eval()
             exported = exporter(program, inputs, outputs, signature, opset)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-        other = "17" if opset >= _FIRST_FOLLOWED else "18"
+        other = "17" if opset >= FIRST_FOLLOWED else "18"
         raise InputError(
             f"{architecture} cannot be exported to ONNX with operator set {opset}: {reason[0]}",
             hint=f"--opset {other} goes another way",
@@ -57,15 +62,24 @@ def save(model: ir.Model, path: Path) -> None:
 
 
 class _Program(torch.nn.Module):
-    """Calls a model with tensors by position, and returns its outputs as a tuple."""
+    """Calls a model with tensors by position, and returns its outputs as a tuple.
 
-    def __init__(self, model: torch.nn.Module, names: tuple[str, ...]) -> None:
+    From operator set 23 on, rotary embeddings become one operator, and ONNX Runtime wants its
+    angles for every sample of a batch. A model left to itself computes them once for all.
+    """
+
+    def __init__(self, model: torch.nn.Module, names: tuple[str, ...], opset: int) -> None:
         super().__init__()
         self.model = model
         self._names = names
+        rotary = getattr(model.config, "rope_parameters", None) is not None
+        self._spell_out_positions = opset >= _FIRST_WITH_ROTARY and rotary
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         inputs = dict(zip(self._names, tensors, strict=True))
+        if self._spell_out_positions:
+            tokens = inputs["input_ids"]
+            inputs["position_ids"] = torch.arange(tokens.shape[1]).expand(tokens.shape)
         return tuple(outputs_of(self.model, inputs).values())
 
 

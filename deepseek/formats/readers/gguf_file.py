@@ -46,10 +46,10 @@ def read_gguf(path: Path) -> Checkpoint:
     header = read_gguf_header(path)
     kinds = {name: _kind(path, name, tensor) for name, tensor in header.tensors.items()}
     shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-    factors = None
+    factors: list[float] | None = None
     if _ROPE_FACTORS in header.tensors:
-        factors = _tensor(path, header.tensors[_ROPE_FACTORS], kinds[_ROPE_FACTORS])
-        factors = factors.flatten().tolist()
+        found = _tensor(path, header.tensors[_ROPE_FACTORS], kinds[_ROPE_FACTORS])
+        factors = found.flatten().tolist()
     weights = {name: shape for name, shape in shapes.items() if name != _ROPE_FACTORS}
     config = hugging_face_config(header.metadata, weights, factors)
     kept = header.tensors if config is None else weights
@@ -107,6 +107,8 @@ def _tensor(path: Path, tensor: GgufTensor, kind: str) -> torch.Tensor:
         return map_tensor(path, offset=tensor.offset, dtype=_PLAIN[kind], shape=tensor.shape)
     gguf = _gguf()
     length = _length(tensor, kind)
+    if not length:
+        return torch.empty(tensor.shape)
     rows = map_tensor(path, offset=tensor.offset, dtype=torch.uint8, shape=(length,)).numpy()
     rows = rows.reshape(*tensor.shape[:-1], -1)
     what = f"tensors of type {kind} by the gguf package"

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from deepseek.errors import InputError
 from deepseek.formats.checkpoint import Checkpoint
+from deepseek.formats.described import described
 from deepseek.formats.parity import Parity, compare_tensors, named
 from deepseek.formats.quiet import quiet
 from deepseek.formats.readers.folder import read_folder
@@ -33,16 +36,17 @@ class HuggingFaceWriter:
     """Writes a model folder.
 
     Raises:
-        InputError: The source has no configuration, or one of an architecture that transformers
-            does not have.
+        InputError: The source has no configuration and is not recognised, or one of an architecture
+            that transformers does not have; ``--tokenizer`` names a folder without one.
     """
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._config = _configuration(job)
+        self._source = described(job.checkpoint)
+        self._config = _configuration(self._source, job.dtype)
         self._class = _model_class(self._config)
         self._limit = job.config.shard_size or _SHARD
-        self._checkpoint = _held_as_loaded(job.checkpoint, self._class)
+        self._checkpoint = _held_as_loaded(self._source, self._class)
         self._weights = plan_files(
             self._checkpoint, job.dtype, limit=self._limit, name="model.safetensors"
         )
@@ -55,13 +59,17 @@ class HuggingFaceWriter:
         return (
             *self._weights,
             *(planned(name, text) for name, text in self._texts.items()),
-            *(planned(name, path.read_bytes()) for name, path in self._copies.items()),
+            *(
+                PlannedFile(name=name, bytes=path.stat().st_size, tensors={})
+                for name, path in self._copies.items()
+            ),
         )
 
     @property
     def notes(self) -> Sequence[str]:
-        """Tensors that are larger than a shard may be; a missing tokenizer."""
-        return oversized(self._weights, self._limit)
+        """What the configuration was taken from; tensors that are larger than a shard may be."""
+        told = self._source.notes[len(self._job.checkpoint.notes) :]
+        return (*told, *oversized(self._weights, self._limit))
 
     def write(self, place: Path, progress: Progress) -> None:
         """Write the folder."""
@@ -76,7 +84,7 @@ class HuggingFaceWriter:
     def check(self, place: Path, progress: Progress) -> Parity:
         """Every tensor bit for bit; then transformers loads the folder and misses nothing."""
         written = read_folder(place)
-        parity = compare_tensors(self._job.checkpoint, written, self._job.dtype, progress)
+        parity = compare_tensors(self._source, written, self._job.dtype, progress)
         progress("loading with transformers", 0, 1)
         with quiet():
             misses, notes = _load(self._class, place)
@@ -89,16 +97,11 @@ class HuggingFaceWriter:
         )
 
 
-def _configuration(job: Job) -> dict[str, Any]:
-    if job.checkpoint.config is None:
-        raise InputError(
-            f"a Hugging Face folder needs a config.json, {job.checkpoint.source} has none",
-            hint="name one with --model_config",
-        )
-    config = dict(job.checkpoint.config)
-    if job.dtype is not None:
+def _configuration(checkpoint: Checkpoint, dtype: torch.dtype | None) -> dict[str, Any]:
+    config = dict(checkpoint.config or {})
+    if dtype is not None:
         config.pop("torch_dtype", None)
-        config["dtype"] = str(job.dtype).removeprefix("torch.")
+        config["dtype"] = str(dtype).removeprefix("torch.")
     return config
 
 
@@ -131,12 +134,17 @@ def _held_as_loaded(checkpoint: Checkpoint, model: Any) -> Checkpoint:
 
 
 def _companions(tokenizer: Path | None, checkpoint: Checkpoint) -> dict[str, Path]:
-    """Files that belong to the model, by their names in the folder."""
+    """Files that belong to the model, by their names in the folder; those of the tokenizer win."""
     source = checkpoint.source if checkpoint.source.is_dir() else checkpoint.source.parent
-    folders = [source] if tokenizer is None else [source, tokenizer]
+    given = {} if tokenizer is None else _known_files(tokenizer)
+    if tokenizer is not None and not given:
+        raise InputError(f"expected the files of a tokenizer, found none in {tokenizer}")
+    return _known_files(source) | given
+
+
+def _known_files(folder: Path) -> dict[str, Path]:
     return {
         str(path.relative_to(folder)): path
-        for folder in folders
         for pattern in _COMPANIONS
         for path in sorted(folder.glob(pattern))
         if path.is_file()
@@ -146,18 +154,21 @@ def _companions(tokenizer: Path | None, checkpoint: Checkpoint) -> dict[str, Pat
 def _load(model: Any, place: Path) -> tuple[list[str], list[str]]:
     try:
         _, info = model.from_pretrained(
-            place, output_loading_info=True, local_files_only=True, dtype="auto"
+            place,
+            output_loading_info=True,
+            local_files_only=True,
+            dtype="auto",
+            ignore_mismatched_sizes=True,
         )
     except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
         return [f"transformers cannot load it: {' '.join(str(error).split())}"], []
-    misses = [
-        f"{model.__name__} misses {len(info[kind])} tensors: {named(sorted(map(str, info[kind])))}"
-        for kind in ("missing_keys", "mismatched_keys")
-        if info[kind]
-    ]
+    found = {
+        "finds no tensor for": sorted(info["missing_keys"]),
+        "finds another shape for": sorted(name for name, *_ in info["mismatched_keys"]),
+    }
+    misses = [f"{model.__name__} {what} {named(names)}" for what, names in found.items() if names]
     surplus = sorted(info["unexpected_keys"])
-    notes = [f"{model.__name__} does not use {len(surplus)} tensors: {named(surplus)}"]
-    return misses, notes if surplus else []
+    return misses, [f"{model.__name__} does not use {named(surplus)}"] if surplus else []
 
 
 def _json(config: Mapping[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from deepseek.health.cgroup import cpu_quota
 from deepseek.health.check import Check, Observation, absent
 from deepseek.health.checks.torch_facts import TORCH_LIMIT, no_torch, torch_facts
-from deepseek.health.machine import Machine, ProbeFailure
+from deepseek.health.machine import Machine, ProbeFailure, plain
 from deepseek.health.requirements import Kind
 
 __all__ = ["CHECKS", "Cores", "usable_cores"]
@@ -77,7 +77,7 @@ def _cores(machine: Machine) -> Observation:
 
 def _threads(machine: Machine) -> Observation:
     cores = usable_cores(machine)
-    setting = machine.environ.get("OMP_NUM_THREADS", "").strip()
+    setting = plain(machine.environ.get("OMP_NUM_THREADS", ""))
     told = f" (OMP_NUM_THREADS={setting})" if setting else ""
     fix = f"export OMP_NUM_THREADS={cores.usable}"
     if setting and not _is_thread_count(setting):

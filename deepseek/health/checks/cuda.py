@@ -9,7 +9,7 @@ from pathlib import Path
 from deepseek.health.check import Check, Observation, absent, trouble
 from deepseek.health.checks.nvidia import graphics, no_gpu
 from deepseek.health.checks.torch_facts import TORCH_LIMIT, no_torch, torch_facts
-from deepseek.health.machine import Machine, ProbeFailure
+from deepseek.health.machine import Machine, ProbeFailure, plain
 from deepseek.health.requirements import Kind, Version, parse_version, show_version
 
 __all__ = ["CHECKS", "Toolkit", "toolkit"]
@@ -45,9 +45,9 @@ def _find_toolkit(machine: Machine) -> Toolkit | None:
         folder = machine.path(place)
         version = _version_in(folder)
         if version is not None:
-            return Toolkit(version=version, place=place)
+            return Toolkit(version=version, place=plain(place))
         if folder.is_dir():
-            unreadable = unreadable or place
+            unreadable = unreadable or plain(place)
     ran = machine.program("nvcc", "--version", limit=_NVCC_LIMIT)
     match = re.search(r"release (\d+\.\d+)", ran.out)
     if match:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from deepseek.health.check import Check, Observation, absent, trouble
 from deepseek.health.checks.torch_facts import TORCH_LIMIT, no_torch, torch_facts
-from deepseek.health.machine import Machine
+from deepseek.health.machine import Machine, plain
 from deepseek.health.requirements import Kind
 
 __all__ = ["CHECKS", "flags", "model"]
@@ -194,7 +194,7 @@ def _torch_isa(machine: Machine) -> Observation:
         fits = _rank(used) >= _rank(possible)
     if fits:
         return Observation(found=f"torch uses {used}", value=True)
-    forced = machine.environ.get("ATEN_CPU_CAPABILITY")
+    forced = plain(machine.environ.get("ATEN_CPU_CAPABILITY", ""))
     fix = "unset ATEN_CPU_CAPABILITY" if forced else "python -m pip install --upgrade torch"
     told = f" (ATEN_CPU_CAPABILITY={forced})" if forced else ""
     return Observation(

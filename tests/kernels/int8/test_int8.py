@@ -112,7 +112,7 @@ def test_is_int8_linear(threads, dtype, with_bias):
     x, weight, scales = operands(60, 70, 200, dtype)
     bias = torch.randn(70).to(dtype) if with_bias else None
     y = int8.linear_int8(x, int8.pack_int8(weight, scales), bias)
-    expected = int8_linear(x, weight, scales[:, None], bias)
+    expected = int8_linear(x, weight, scales[:, None], bias, None)
     assert y.dtype == dtype
     if with_bias:
         torch.testing.assert_close(y, expected, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
