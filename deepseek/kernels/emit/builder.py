@@ -112,6 +112,10 @@ class Builder:
         emit = getattr(self.ir, _INTEGER_OPERATIONS[operation])
         return Value(self, emit(left.ir, right.ir))
 
+    def rounded_product(self, left: Value, right: Value) -> Value:
+        """``left * right`` of floats, rounded before anything is added to it."""
+        return Value(self, self.ir.fmul(left.ir, right.ir))
+
     def negative(self, value: Value) -> Value:
         """``-value``."""
         emit = self.ir.fneg if is_float(value.type) else self.ir.neg

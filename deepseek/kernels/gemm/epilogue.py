@@ -91,4 +91,5 @@ def _numbers(
 
     shift = f.array(header, I32).spread(1)
     exact = sums - shift * weight_sums.load(column)
-    return exact.to(F32) * f.array(header, F32).spread() * scales.load(column)
+    of_row = exact.to(F32) * f.array(header, F32).spread()
+    return f.rounded_product(of_row, scales.load(column))

@@ -1,18 +1,19 @@
 """Activations as integers, row by row, in the form that a product reads them.
 
 One pass over a row finds its extremes, a second one divides by the scale, rounds and packs. Three
-kinds, all with a half rounded to the even neighbour:
+kinds, all with a half rounded to the even neighbour and a scale of zero replaced by the smallest
+step of the dtype at 1:
 
-- ``symmetric``: ``q = clamp(x / scale, -128, 127)``, ``scale = max|x| / 127.5``, where a zero scale
-  becomes the smallest step of the dtype at 1, and for bf16 activations scale and quotient are
-  rounded to bf16. The integers and scales of :mod:`deepseek.nn.int8_arithmetic`, bit for bit.
-- ``asymmetric``: ``q = clamp(x / scale + zero, 0, 255)``; ``scale`` is a 255th of the way from
-  ``min(x, 0)`` to ``max(x, 0)``, ``zero = -min(x, 0) / scale``. Uses all steps on rows that lie to
-  one side of zero, as after an activation function.
+- ``symmetric``: ``q = clamp(x / scale, -128, 127)``, ``scale = max|x| / 127.5``.
+- ``asymmetric``: ``q = clamp(x / scale + zero, -128, 127)``; ``scale`` is a 255th of the way from
+  ``min(x, 0)`` to ``max(x, 0)``, ``zero = -128 - min(x, 0) / scale``. Uses all steps on rows that
+  lie to one side of zero, as after an activation function.
 - ``blocks``: 16 bits with a scale for each group of values, ``max|x| / 32767``; for weights that
   alone are quantized.
 
-The scale of a row (in ``blocks`` of a group) with a NaN or an infinity is NaN.
+The first two are those of :mod:`deepseek.nn.int8_arithmetic`, bit for bit: of bf16 activations the
+result of every step is rounded to bf16. The scale of a row (in ``blocks`` of a group) with a NaN or
+an infinity is NaN, as is one beyond the greatest number.
 """
 
 from __future__ import annotations
@@ -87,26 +88,24 @@ def _quantize(
     as_bf16 = x.element == BF16 and rounding.in_dtype
     low, high = _extremes(f, rounding, x, strips)
     scale = _scale(f, rounding, low, high, as_bf16=as_bf16)
-    zero = f.constant(0, I32)
-    if rounding.one_sided:
-        zero = f.nearest(f.minimum(-low / scale, rounding.highest))
-    shift = zero + rounding.offset(scheme.x)
-
-    least = (float(rounding.lowest) - zero.to(F32)).splat()
-    most = (float(rounding.highest) - zero.to(F32)).splat()
-    divisor, added = scale.splat(), shift.splat()
+    zero = _zero(f, rounding, low, scale, as_bf16=as_bf16)
+    offset = rounding.offset(scheme.x)
+    divisor, point = scale.splat(), zero.to(F32).splat()
     integers = f.array(packed.at(HEADER).pointer, ELEMENTS[scheme.x])
     total = f.variable(f.zeros(I32))
     for place, mask in strips([total] if rounding.grouped else []):
         quotient = _as_bf16(x.load(place, mask) / divisor, really=as_bf16)
-        steps = f.nearest(f.maximum(f.minimum(quotient, most), least))
-        integers.store(steps + added, place)
+        if rounding.one_sided:
+            quotient = _as_bf16(quotient + point, really=as_bf16)
+        steps = f.nearest(_between(f, rounding, quotient))
+        integers.store(steps + offset, place)
         if rounding.grouped:
             total += steps
 
     header = f.array(packed.pointer, F32)
     header.store(scale)
-    header.store(f.reduce("add", total).to(F32) if rounding.grouped else shift.bits(F32), 1)
+    second = f.reduce("add", total).to(F32) if rounding.grouped else (zero + offset).bits(F32)
+    header.store(second, 1)
 
 
 def _extremes(f: Function, rounding: Rounding, x: Array, strips: Strips) -> tuple[Value, Value]:
@@ -136,13 +135,26 @@ def _in_order(bits: Value) -> Value:
 def _scale(f: Function, rounding: Rounding, low: Value, high: Value, *, as_bf16: bool) -> Value:
     steps = rounding.highest - rounding.lowest
     if rounding.one_sided:
-        scale = high / float(steps) - low / float(steps)
+        scale = _as_bf16(high - low, really=as_bf16) / float(steps)
     else:
-        scale = _as_bf16(high / (steps / 2), really=as_bf16)
+        scale = high / (steps / 2)
+    scale = _as_bf16(scale, really=as_bf16)
     smallest = 2.0**-7 if as_bf16 else 2.0**-23
     scale = f.select(scale.equals(0.0), f.like(smallest, scale), scale)
-    finite = (high < _INFINITY) & (low > -_INFINITY)
-    return f.select(finite, scale, _NAN)
+    return f.select(scale < _INFINITY, scale, _NAN)
+
+
+def _zero(f: Function, rounding: Rounding, low: Value, scale: Value, *, as_bf16: bool) -> Value:
+    """The integer that stands for zero."""
+    if not rounding.one_sided:
+        return f.constant(0, I32)
+    below = _as_bf16(low / scale, really=as_bf16)
+    point = _as_bf16(float(rounding.lowest) - below, really=as_bf16)
+    return f.nearest(_between(f, rounding, point))
+
+
+def _between(f: Function, rounding: Rounding, value: Value) -> Value:
+    return f.maximum(f.minimum(value, float(rounding.highest)), float(rounding.lowest))
 
 
 def _as_bf16(value: Value, *, really: bool) -> Value:

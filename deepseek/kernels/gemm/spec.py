@@ -154,7 +154,7 @@ class Rounding:
         highest: Greatest integer.
         one_sided: Whether the integers have a zero point; otherwise zero is zero.
         grouped: Whether every group of a row has a scale, instead of the row.
-        in_dtype: Whether bf16 activations are divided and scaled in bf16, as torch would do it.
+        in_dtype: Whether bf16 activations are divided and shifted in bf16, as torch would do it.
     """
 
     name: str
@@ -173,7 +173,7 @@ ROUNDINGS = {
     rounding.name: rounding
     for rounding in (
         Rounding(name="symmetric", lowest=-128, highest=127, in_dtype=True),
-        Rounding(name="asymmetric", lowest=0, highest=255, one_sided=True),
+        Rounding(name="asymmetric", lowest=-128, highest=127, one_sided=True, in_dtype=True),
         Rounding(name="blocks", lowest=-32767, highest=32767, grouped=True),
     )
 }

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = ["quantized_linear_by_torch"]
 
-_SHIFT = 128  # between integers without and with a sign
-
 
 def quantized_linear_by_torch(
     x: Tensor,
@@ -33,10 +31,9 @@ def quantized_linear_by_torch(
         numbers = weight.numbers()
         return linear_reference(x, numbers, bias, activation, residual, multiply, precision=x.dtype)
     integers, scales, zeros = quantize_rows_reference(x, rounding)
-    shift = _SHIFT if rounding == "asymmetric" else 0
-    rows = (integers - shift).to(torch.int8).flatten(end_dim=-2)
+    rows = integers.to(torch.int8).flatten(end_dim=-2)
     sums = _integer_product(rows, weight.integers).view(*x.shape[:-1], -1)
-    sums = sums + (shift - zeros) * weight.integers.sum(1, dtype=torch.int32)
+    sums = sums - zeros * weight.integers.sum(1, dtype=torch.int32)
     y = sums.float() * scales * weight.scales.float().squeeze(-1)
     return epilogue_reference(y, bias, activation, residual, multiply, torch.float32).to(x.dtype)
 

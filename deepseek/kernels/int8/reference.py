@@ -36,18 +36,16 @@ def quantize_rows_reference(
     least, most = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
     steps = kind.highest - kind.lowest
     if kind.one_sided:
-        scales = most / steps - least / steps
+        scales = (most - least) / steps
     else:
         scales = torch.maximum(-least, most) / (steps / 2)
     scales = torch.where(scales == 0, torch.finfo(dtype).eps, scales)
-    scales = torch.where(groups.isfinite().all(-1), scales, torch.nan)
+    scales = torch.where(scales.isfinite(), scales, torch.nan)
     zeros = torch.zeros_like(scales)
     if kind.one_sided:
-        zeros = (-least / scales).clamp(max=kind.highest).round()
-    quotients = (groups / scales[..., None]).clamp(
-        kind.lowest - zeros[..., None], kind.highest - zeros[..., None]
-    )
-    integers = (quotients.round() + zeros[..., None]).nan_to_num().int()
+        zeros = (kind.lowest - least / scales).clamp(kind.lowest, kind.highest).round()
+    quotients = groups / scales[..., None] + zeros[..., None]
+    integers = quotients.clamp(kind.lowest, kind.highest).round().nan_to_num().int()
     return integers.flatten(-2)[..., :k], scales.float(), zeros.nan_to_num().int()
 
 

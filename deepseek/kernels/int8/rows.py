@@ -32,11 +32,11 @@ def quantize_rows(
 
     Args:
         x: ``(..., K)``, fp32 or bf16, any strides.
-        rounding: ``symmetric``: from -128 to 127; ``asymmetric``: from 0 to 255 with a zero point.
+        rounding: ``symmetric``, or ``asymmetric`` with a zero point.
         target: The processor to make code for; the process's target unless given.
 
     Returns:
-        Integers, int8 or uint8, of the shape of x; scales, fp32, and zero points, int32,
+        Integers, int8 of the shape of x; scales, fp32, and zero points, int32,
         ``(..., 1)``: a number is ``(integer - zero point) * scale``.
 
     Raises:
@@ -62,6 +62,5 @@ def quantize_rows(
     shifts = packed[:, 4:HEADER].contiguous().view(torch.int32)
     values = packed[:, HEADER : HEADER + k * stored.itemsize].contiguous().view(stored)
     integers = values.int() - offset if offset else values
-    dtype = torch.uint8 if kind.one_sided else torch.int8
     one = (*x.shape[:-1], 1)
-    return integers.to(dtype).view(x.shape), scales.view(one), (shifts - offset).view(one)
+    return integers.to(torch.int8).view(x.shape), scales.view(one), (shifts - offset).view(one)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deepseek.kernels import gemm, int8
 from deepseek.kernels.gemm.spec import ACTIVATIONS
 from deepseek.kernels.target import KNOWN, host, runs_here
-from deepseek.nn.int8_arithmetic import int8_linear
+from deepseek.nn.int8_arithmetic import int8_linear, weight_sums
 
 TAILS = [1, 7, 8, 9, 31, 33, 47, 48, 49, 100, 257]
 DTYPES = [torch.float32, torch.bfloat16]
@@ -107,16 +107,15 @@ def test_any_shape(m, n, k, dtype, rounding, target):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("with_bias", [False, True])
-def test_is_int8_linear(threads, dtype, with_bias):
-    """What :class:`deepseek.nn.Int8Linear` computes, to the last bit of its dtype or one beside."""
+def test_is_int8_linear(target, dtype, with_bias):
+    """What :class:`deepseek.nn.Int8Linear` computes, bit for bit."""
     x, weight, scales = operands(60, 70, 200, dtype)
     bias = torch.randn(70).to(dtype) if with_bias else None
-    y = int8.linear_int8(x, int8.pack_int8(weight, scales), bias)
-    expected = int8_linear(x, weight, scales[:, None], bias, None)
-    assert y.dtype == dtype
-    if with_bias:
-        torch.testing.assert_close(y, expected, rtol=2 * torch.finfo(dtype).eps, atol=1e-6)
-    else:
+    for rounding in ROUNDINGS:
+        y = int8.linear_int8(x, int8.pack_int8(weight, scales, rounding, target), bias)
+        sums = None if rounding == "symmetric" else weight_sums(weight)
+        expected = int8_linear(x, weight, scales[:, None], bias, sums)
+        assert y.dtype == dtype
         assert torch.equal(y, expected)
 
 

@@ -37,7 +37,7 @@ def check(x, rounding, target=None):
     assert torch.equal(zeros[whole], expected[2][whole])
     keep = whole.expand(x.shape)
     assert torch.equal(integers[keep].int(), expected[0][keep])
-    assert integers.dtype == (torch.int8 if rounding == "symmetric" else torch.uint8)
+    assert integers.dtype == torch.int8
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -51,11 +51,12 @@ def test_tails(target, rounding, dtype):
 def test_is_the_arithmetic_of_int8_linear(target, threads, dtype):
     x = activations(500, 301, dtype=dtype)
     x[7] = 0.0
-    integers, scales, zeros = int8.quantize_rows(x, "symmetric", target)
-    tokens, their_scales, _ = quantize_tokens(x, symmetric=True)
-    assert torch.equal(integers, tokens)
-    assert torch.equal(scales, their_scales.float())
-    assert not zeros.any()
+    for rounding in ROUNDINGS:
+        integers, scales, zeros = int8.quantize_rows(x, rounding, target)
+        expected = quantize_tokens(x, symmetric=rounding == "symmetric")
+        assert torch.equal(integers, expected[0])
+        assert torch.equal(scales, expected[1].float())
+        assert torch.equal(zeros, torch.zeros_like(zeros) if expected[2] is None else expected[2])
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -76,8 +77,8 @@ def test_halves_go_to_the_even_neighbour(target, rounding):
     x = x if rounding == "symmetric" else x.abs()
     integers, scales, zeros = int8.quantize_rows(x, rounding, target)
     assert scales.item() == 1.0
-    assert zeros.item() == 0
-    assert torch.equal(integers.float(), x.round().clamp(max=127 if top == 127.5 else 255))
+    assert zeros.item() == (0 if rounding == "symmetric" else -128)
+    assert torch.equal(integers.float(), (x.round() + zeros).clamp(max=127))
 
 
 def test_the_lowest_integer_is_used(target):
