@@ -21,12 +21,17 @@ from deepseek.kernels.target import current
 if TYPE_CHECKING:
     from deepseek.kernels.target import Target
 
-__all__ = ["INT8_ROUNDINGS", "pack_groups", "pack_int8", "pack_weight_only", "quantize_groups"]
+__all__ = [
+    "INT8_ROUNDINGS", "LONGEST_SUM", "pack_groups", "pack_int8", "pack_weight_only",
+    "quantize_groups",
+]  # fmt: skip
 
 INT8_ROUNDINGS = ("symmetric", "asymmetric")
 """How activations can be quantized for int8 weights."""
 
-_LONGEST = ((1 << 31) - 1) // (255 * 128)  # products of u8 and s8 that 32 bits add up
+LONGEST_SUM = ((1 << 31) - 1) // (255 * 128)
+"""So many products of u8 and s8 fit in 32 bits: the most columns of an int8 weight."""
+
 _SCALES = {4: torch.bfloat16, 8: torch.float32}
 
 
@@ -47,8 +52,8 @@ def pack_int8(
     """
     _check_matrix("weight", weight, torch.int8)
     n, k = weight.shape
-    if k > _LONGEST:
-        raise InputError(f"expected a weight of at most {_LONGEST} columns, got {k}")
+    if k > LONGEST_SUM:
+        raise InputError(f"expected a weight of at most {LONGEST_SUM} columns, got {k}")
     if scales.shape not in ((n,), (n, 1)) or not scales.is_floating_point():
         raise InputError(
             f"expected floating-point scales of shape ({n},) or ({n}, 1), got {scales.dtype} of "
