@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import I32, VOID, Arguments, Module
-from deepseek.kernels.gemm.epilogue import emit_epilogue
+from deepseek.kernels.emit import I8, VOID, Arguments, Module
+from deepseek.kernels.gemm.epilogue import emit_epilogue, panel_size
 from deepseek.kernels.gemm.microkernel import ELEMENTS, PARAMETERS
 from deepseek.kernels.gemm.plan import workspace_tiles
 from deepseek.kernels.gemm.spec import FORMATS, Epilogue, tile_for
@@ -41,13 +41,14 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
     """The module of one linear kernel: any M, N and K, one format, one epilogue."""
     scheme, tile = FORMATS[format_name], tile_for(target)
     module = Module(_symbol(format_name, epilogue), target)
-    store = emit_epilogue(module, ARGUMENTS, epilogue, tile)
+    store = emit_epilogue(module, ARGUMENTS, scheme, epilogue, tile)
 
     with module.task(ARGUMENTS) as f:
         a = f.arguments
-        workspace = f.scratch(workspace_tiles(tile) * tile.elements)
-        x, weight = f.array(a.x, ELEMENTS[scheme.x]), f.array(a.weight, I32)
-        panel_groups = (a.steps + a.half) * tile.columns
+        number = ELEMENTS[scheme.sums]
+        workspace = f.scratch(workspace_tiles(tile) * tile.elements, number)
+        x, weight = f.array(a.x, ELEMENTS[scheme.x]), f.array(a.weight, I8)
+        step_bytes, panel_bytes = scheme.word * tile.columns, panel_size(a, scheme, tile)
 
         for unit in f.range(f.begin, f.end):
             first_row = (unit // a.column_blocks) * a.block_rows
@@ -67,15 +68,15 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
                     tall = row_panel < a.tall
                     height = f.select(tall, a.height + 1, a.height)
                     microkernel = f.select(tall, a.tall_kernel, a.rows_kernel)
-                    rows = x.at(row * a.x_stride + step * scheme.group).pointer
+                    rows = x.at(row * a.x_stride + step * scheme.span).pointer
                     tiles = (row_panel - first_row) * a.block_columns - first_column
 
                     for column_panel in f.range(first_column, last_column):
-                        panel = weight.at(column_panel * panel_groups + step * tile.columns)
+                        panel = weight.at(column_panel * panel_bytes + step * step_bytes)
                         sums = workspace.at((tiles + column_panel) * a.tile_spacing)
                         with f.when(first):
                             for element in f.range(0, height * tile.columns, tile.lanes):
-                                sums.store(f.zeros(), element)
+                                sums.store(f.zeros(number), element)
                         f.call_pointer(
                             microkernel, PARAMETERS.values(), VOID,
                             rows, a.x_stride, panel.pointer, steps, half, sums.pointer,

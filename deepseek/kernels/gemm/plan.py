@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from deepseek.kernels.gemm.spec import Format, Tile
+from deepseek.kernels.gemm.spec import SIZES, Format, Tile
 
 __all__ = ["Plan", "plan_product", "workspace_tiles"]
 
 _WORKSPACE_BYTES = 96 << 10
-_BLOCK_STEPS = 768  # longest run of K between two visits of a tile; measured best on Zen 4
+_BLOCK_BYTES = 3072  # of a row of x between two visits of a tile: 768 of fp32; measured on Zen 4
 _ROWS_AT_ONCE = 512  # more rows of the result lie on more pages than the processor keeps in mind
 _WORTH_A_THREAD = 1 << 18  # multiply-adds: about 5 us on one core, a region costs 1.4 us
 _CHUNKS_A_THREAD = 4  # units to balance with when another program takes one of the cores
@@ -67,12 +67,13 @@ def plan_product(scheme: Format, tile: Tile, m: int, n: int, k: int, threads: in
     row_panels = _ceil(m, tile.rows)
     height, tall = divmod(m, row_panels)
     column_panels = _ceil(n, tile.columns)
-    steps, half = divmod(k, scheme.group)
+    steps, half = scheme.steps(k)
 
-    step_blocks = max(1, _ceil(steps, _BLOCK_STEPS)) if row_panels > 1 else 1
+    longest = max(1, _BLOCK_BYTES // (SIZES[scheme.x] * scheme.span))
+    step_blocks = max(1, _ceil(steps, longest)) if row_panels > 1 else 1
     block_steps = max(1, _ceil(steps, step_blocks))
     step_blocks = max(1, _ceil(steps, block_steps))
-    panel_bytes = 4 * tile.columns * block_steps
+    panel_bytes = scheme.word * tile.columns * block_steps
     block_columns = max(1, min(column_panels, l2_bytes() // 2 // panel_bytes))
 
     wanted = _CHUNKS_A_THREAD * threads if threads > 1 else 1
