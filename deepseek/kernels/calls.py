@@ -19,7 +19,7 @@ __all__ = ["goes_to_aten", "keep", "needs_torch"]
 
 _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 _MOST = 1024
-_FEW = 8192  # elements: a kernel is called in about 6 us, an operator of torch in 2 to 4
+_SHARED = (torch.float32, torch.bfloat16)
 
 _Call = TypeVar("_Call", bound="Callable[..., object]")
 
@@ -40,15 +40,18 @@ def needs_torch(*operands: Tensor | None) -> bool:
 
 
 def goes_to_aten(
-    x: Tensor, out_dtype: torch.dtype | None = None, *parameters: Tensor | None
+    x: Tensor, few: int, out_dtype: torch.dtype | None = None, *parameters: Tensor | None
 ) -> bool:
-    """Whether one of torch's own operators does the same and is called faster than a kernel."""
-    if x.numel() >= _FEW or (out_dtype is not None and out_dtype != x.dtype):
+    """Whether torch's own operator does the same, and is faster below ``few`` elements.
+
+    It must be asked for one dtype throughout, and for parameters as wide as a row.
+    """
+    if not 0 < x.numel() < few or not x.dim() or (out_dtype or x.dtype) != x.dtype:
         return False
-    if x.dtype != torch.float32 or not x.dim() or not x.numel():
+    if x.dtype not in _SHARED:
         return False
-    shape = x.shape[-1:]
-    return all(p is None or (p.dtype == x.dtype and p.shape == shape) for p in parameters)
+    width = x.shape[-1:]
+    return all(p is None or (p.dtype == x.dtype and p.shape == width) for p in parameters)
 
 
 def keep(calls: dict[Hashable, _Call], key: Hashable, call: _Call) -> _Call:

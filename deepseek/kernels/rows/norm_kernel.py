@@ -1,7 +1,8 @@
 """The kernel of layer norm and RMS norm, a row at a time.
 
 A row is read once from memory; the passes after the first find it in the cache, and form the sum
-with the residual anew rather than store it: two reads cost less than a write and a read.
+with the residual anew rather than store it: two reads cost less than a write and a read. The last
+pass asks for the next row, because memory would have nothing to do during all passes but the first.
 """
 
 from __future__ import annotations
@@ -62,6 +63,10 @@ def build_norm(target: Target, form: NormForm) -> Module:
 
             normalize = (centered if form.centered else scaled)(f, source, a.width, a.eps)
             for column, mask in f.strips(a.width):
+                if mask is None:
+                    f.prefetch_line(x.at(column + a.x_stride).pointer)
+                    if residual is not None:
+                        f.prefetch_line(residual.at(column + a.residual_stride).pointer)
                 value = source(column, mask)
                 if kept is not None:
                     kept.store(value, column, mask)

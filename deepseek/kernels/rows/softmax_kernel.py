@@ -1,4 +1,7 @@
-"""The kernel of softmax and log-softmax, a row at a time."""
+"""The kernel of softmax and log-softmax, a row at a time.
+
+The last pass over a row asks for the next one: memory would have nothing to do otherwise.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +62,8 @@ def build_softmax(target: Target, form: SoftmaxForm) -> Module:
             scale = (1.0 / whole).splat()
             logarithm = math.log(whole.splat()) if form.logarithm else None
             for column, mask in f.strips(a.width):
+                if mask is None:
+                    f.prefetch_line(scores.x.at(column + a.x_inner).pointer)
                 if logarithm is not None:
                     y = scores.load(column, mask) - top - logarithm
                 else:
@@ -86,12 +91,11 @@ class _Scores:
         a = f.arguments
         self.f, self.scale, self.form = f, a.scale.splat(), form
         self.x = _row(f, a, "x", form.x, place)
-        self.mask = _row(f, a, "mask", form.mask, place)
-        self.bias = _row(f, a, "bias", form.bias, place)
+        self.mask = None if form.mask is None else _row(f, a, "mask", form.mask, place)
+        self.bias = None if form.bias is None else _row(f, a, "bias", form.bias, place)
 
     def load(self, column: Value, mask: Value | None) -> Value:
         f = self.f
-        assert self.x is not None
         value = self.x.load(column, mask)
         if self.form.scaled:
             value = value * self.scale
@@ -107,10 +111,8 @@ class _Scores:
 
 
 def _row(
-    f: Function, a: SimpleNamespace, name: str, dtype: str | None, place: Place
-) -> Array | None:
-    if dtype is None:
-        return None
+    f: Function, a: SimpleNamespace, name: str, dtype: str, place: Place
+) -> Array:
     strides = tuple(getattr(a, f"{name}_{level}") for level in ("outer", "middle", "inner"))
     return f.array(getattr(a, name), ELEMENTS[dtype]).at(place.offset(strides))
 

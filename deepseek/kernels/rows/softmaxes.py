@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["log_softmax", "run_softmax", "softmax"]
 
 
+_FEW = 1 << 13  # scores: there a kernel, called in 5 us, overtakes an operator called in 2
+
+
 def softmax(
     x: Tensor,
     mask: Tensor | None = None,
@@ -54,7 +57,7 @@ def softmax(
 
         y: Tensor = ops.softmax(x, mask, bias, scale, out_dtype)
         return y
-    if mask is None and bias is None and scale == 1.0 and goes_to_aten(x, out_dtype):
+    if mask is None and bias is None and scale == 1.0 and goes_to_aten(x, _FEW, out_dtype):
         return torch.softmax(x, -1)
     return run_softmax(False, x, mask, bias, scale, out_dtype)
 
@@ -72,7 +75,7 @@ def log_softmax(
 
         y: Tensor = ops.log_softmax(x, mask, bias, scale, out_dtype)
         return y
-    if mask is None and bias is None and scale == 1.0 and goes_to_aten(x, out_dtype):
+    if mask is None and bias is None and scale == 1.0 and goes_to_aten(x, _FEW, out_dtype):
         return torch.log_softmax(x, -1)
     return run_softmax(True, x, mask, bias, scale, out_dtype)
 
