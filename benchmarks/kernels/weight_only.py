@@ -9,8 +9,8 @@ bandwidth the product gets out of it, and how much sooner it is done than torch 
 import argparse
 
 import torch
+from bandwidth import bandwidth
 from measure import alternate, record
-from peak import bandwidth
 from torch.nn.functional import linear
 
 from deepseek.kernels.int8 import linear_weight_only, pack_weight_only

@@ -2,7 +2,8 @@
 
 A unit of work is a block of the result: some row panels times some column panels. Its weights are
 meant to stay in the L2 cache while the row panels pass by. Where K is too long for that it is cut
-into blocks; the sums then wait in the workspace from one block to the next.
+into blocks; the sums then wait in the workspace from one block to the next. Units that share their
+rows come one after the other, so that these rows stay in the outer cache meanwhile.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from deepseek.kernels.emit import I8, VOID, Arguments, Module
 from deepseek.kernels.gemm.epilogue import emit_epilogue, panel_size
 from deepseek.kernels.gemm.microkernel import ELEMENTS, PARAMETERS
-from deepseek.kernels.gemm.plan import WORKSPACE_TILES
+from deepseek.kernels.gemm.plan import workspace_tiles
 from deepseek.kernels.gemm.spec import FORMATS, Epilogue, tile_for
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ ARGUMENTS = Arguments(
     row_panels="int", height="int", tall="int",  # the first `tall` panels have one row more
     column_panels="int",
     block_rows="int", block_columns="int", block_steps="int",  # of a unit, in panels and steps
-    row_blocks="int", step_blocks="int",
+    column_blocks="int", step_blocks="int",
     tile_spacing="int",  # elements from a tile to the next in the workspace; 0 shares one tile
 )  # fmt: skip
 """The fields from ``columns`` on are those of a :class:`~deepseek.kernels.gemm.plan.Plan`."""
@@ -45,13 +46,13 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
     with module.task(ARGUMENTS) as f:
         a = f.arguments
         number = ELEMENTS[scheme.sums]
-        workspace = f.scratch(WORKSPACE_TILES * tile.elements, number)
+        workspace = f.scratch(workspace_tiles(tile) * tile.elements, number)
         x, weight = f.array(a.x, ELEMENTS[scheme.x]), f.array(a.weight, I8)
         step_bytes, panel_bytes = scheme.word * tile.columns, panel_size(a, scheme, tile)
 
         for unit in f.range(f.begin, f.end):
-            first_row = (unit % a.row_blocks) * a.block_rows
-            first_column = (unit // a.row_blocks) * a.block_columns
+            first_row = (unit // a.column_blocks) * a.block_rows
+            first_column = (unit % a.column_blocks) * a.block_columns
             last_row = f.minimum(first_row + a.block_rows, a.row_panels)
             last_column = f.minimum(first_column + a.block_columns, a.column_panels)
 
