@@ -42,8 +42,8 @@ def needs_torch(*operands: Tensor | None) -> bool:
 def is_small(x: Tensor, few: int) -> bool:
     """Whether ``x`` has fewer elements than that, and torch's own operators may take it at once.
 
-    A graph that is traced should have our operators whatever the size; empty tensors are left to our
-    checks.
+    A graph that is traced should have our operators whatever the size, and empty tensors are left
+    to our checks.
     """
     return (
         0 < x.numel() < few
