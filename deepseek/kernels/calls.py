@@ -15,7 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["goes_to_aten", "keep", "needs_torch"]
+__all__ = ["is_small", "keep", "needs_torch"]
 
 _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 _MOST = 1024
@@ -39,19 +39,18 @@ def needs_torch(*operands: Tensor | None) -> bool:
     return False
 
 
-def goes_to_aten(
-    x: Tensor, few: int, out_dtype: torch.dtype | None = None, *parameters: Tensor | None
-) -> bool:
-    """Whether torch's own operator does the same, and is faster below ``few`` elements.
+def is_small(x: Tensor, few: int) -> bool:
+    """Whether ``x`` has fewer elements than that, and torch's own operators may take it at once.
 
-    It must be asked for one dtype throughout, and for parameters as wide as a row.
+    A graph that is traced should have our operators whatever the size, and empty tensors are left
+    to our checks.
     """
-    if not 0 < x.numel() < few or not x.dim() or (out_dtype or x.dtype) != x.dtype:
-        return False
-    if x.dtype not in _SHARED:
-        return False
-    width = x.shape[-1:]
-    return all(p is None or (p.dtype == x.dtype and p.shape == width) for p in parameters)
+    return (
+        0 < x.numel() < few
+        and x.dtype in _SHARED
+        and type(x) in _PLAIN
+        and not torch.compiler.is_compiling()
+    )
 
 
 def keep(calls: dict[Hashable, _Call], key: Hashable, call: _Call) -> _Call:

@@ -110,9 +110,7 @@ class _Scores:
         return value if mask is None else f.select(mask, value, -_INFINITY)
 
 
-def _row(
-    f: Function, a: SimpleNamespace, name: str, dtype: str, place: Place
-) -> Array:
+def _row(f: Function, a: SimpleNamespace, name: str, dtype: str, place: Place) -> Array:
     strides = tuple(getattr(a, f"{name}_{level}") for level in ("outer", "middle", "inner"))
     return f.array(getattr(a, name), ELEMENTS[dtype]).at(place.offset(strides))
 

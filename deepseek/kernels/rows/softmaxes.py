@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deepseek.kernels.calls import goes_to_aten, keep, needs_torch
+from deepseek.kernels.calls import is_small, keep, needs_torch
 from deepseek.kernels.gemm.operands import DTYPES, form
 from deepseek.kernels.rows.operands import MASKS, check_softmax, levels, name_of, result_dtype
 from deepseek.kernels.rows.spec import SCRATCH, SoftmaxForm, chunk_for, streams
@@ -52,13 +52,13 @@ def softmax(
     Raises:
         InputError: A shape, dtype or device does not fit.
     """
+    if _is_plain(mask, bias, scale, out_dtype) and is_small(x, _FEW):
+        return torch.softmax(x, -1)
     if needs_torch(x, mask, bias):
         from deepseek.kernels.rows import ops
 
         y: Tensor = ops.softmax(x, mask, bias, scale, out_dtype)
         return y
-    if mask is None and bias is None and scale == 1.0 and goes_to_aten(x, _FEW, out_dtype):
-        return torch.softmax(x, -1)
     return run_softmax(False, x, mask, bias, scale, out_dtype)
 
 
@@ -70,14 +70,20 @@ def log_softmax(
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """The logarithm of :func:`softmax`."""
+    if _is_plain(mask, bias, scale, out_dtype) and is_small(x, _FEW):
+        return torch.log_softmax(x, -1)
     if needs_torch(x, mask, bias):
         from deepseek.kernels.rows import ops
 
         y: Tensor = ops.log_softmax(x, mask, bias, scale, out_dtype)
         return y
-    if mask is None and bias is None and scale == 1.0 and goes_to_aten(x, _FEW, out_dtype):
-        return torch.log_softmax(x, -1)
     return run_softmax(True, x, mask, bias, scale, out_dtype)
+
+
+def _is_plain(
+    mask: Tensor | None, bias: Tensor | None, scale: float, out_dtype: torch.dtype | None
+) -> bool:
+    return mask is None and bias is None and scale == 1.0 and out_dtype is None
 
 
 _calls: dict[Hashable, Callable[..., Tensor]] = {}

@@ -170,7 +170,7 @@ def test_large_results_are_streamed(threads):
 X = torch.ones(3, 4)
 REFUSED = {
     "dtype": ({"x": X.half()}, "`x` of float32 or bfloat16, got torch.float16"),
-    "scalar": ({"x": torch.tensor(1.0)}, r"`x` of shape \(..., width\), got \(\)"),
+    "scalar": ({"x": torch.tensor(1.0), "scale": 2.0}, r"`x` of shape \(..., width\), got \(\)"),
     "mask": ({"mask": X[:2]}, r"`mask` broadcast to \(3, 4\), got shape \(2, 4\)"),
     "mask of more": ({"mask": X[None]}, r"`mask` broadcast to \(3, 4\), got shape \(1, 3, 4\)"),
     "mask dtype": ({"mask": X.int()}, "`mask` of bool, float32 or bfloat16, got torch.int32"),
