@@ -53,9 +53,9 @@ bench-data: $(READY)  ## packed records beside the libraries people use, where t
 bench-formats: $(READY)  ## peak memory of a conversion
 	@$(BIN)/python benchmarks/formats/convert_memory.py
 
-bench-kernels: $(READY)  ## kernels beside torch, on one thread
-	@$(BIN)/python benchmarks/kernels/linear.py --threads 1
-	@$(BIN)/python benchmarks/kernels/attention.py --threads 1
+bench-kernels: $(READY)  ## kernels beside torch and ONNX Runtime, on one thread and on two
+	@for threads in 1 2; do for family in linear int8 weight_only attention rows; do \
+		$(BIN)/python benchmarks/kernels/$$family.py --threads $$threads || exit; done; done
 
 bench-quantization: $(READY)  ## train a classifier on real reviews, quantize it, measure
 	@$(BIN)/python benchmarks/quantization/int8_accuracy.py

@@ -111,9 +111,7 @@ def build_backward(target: Target, form: Form) -> Module:
                         multiply(q, key_columns, w, rows, a.depth, block)
                         see(f, form, a, weights, batch, head, first, count, key_block)
                         multiply(g, value_columns, s, rows, a.value_depth, block)
-                        f.call(
-                            "slopes", VOID, weights.pointer, slopes.pointer, lse, delta, count
-                        )
+                        f.call("slopes", VOID, weights.pointer, slopes.pointer, lse, delta, count)
                         add(w.transposed, g, Grid(dv.at(here * value_depth), value_depth), block,
                             count, value_depth)  # fmt: skip
                         add(s.transposed, q, Grid(dk.at(here * depth), depth), block, count, depth)
@@ -126,9 +124,7 @@ def build_backward(target: Target, form: Form) -> Module:
 
 
 def _product(f: Task, *, adds: bool) -> Callable[..., None]:
-    def product(
-        a: Grid, b: Grid, c: Grid, rows: Operand, steps: Operand, columns: int
-    ) -> None:
+    def product(a: Grid, b: Grid, c: Grid, rows: Operand, steps: Operand, columns: int) -> None:
         kernel = f.arguments.product
         emit_multiply(f, kernel, a, b, c, rows=rows, steps=steps, columns=columns, adds=adds)
 

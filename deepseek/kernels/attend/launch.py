@@ -12,7 +12,6 @@ from torch import Tensor
 from deepseek.kernels import parallel
 from deepseek.kernels.attend import backward, forward
 from deepseek.kernels.attend import pack as packing
-from deepseek.kernels.attend.product import build_product
 from deepseek.kernels.attend.operands import (
     DTYPES,
     Sizes,
@@ -21,6 +20,7 @@ from deepseek.kernels.attend.operands import (
     sizes_of,
     with_dense_rows,
 )
+from deepseek.kernels.attend.product import build_product
 from deepseek.kernels.attend.scores import LOG2E
 from deepseek.kernels.attend.spec import BLOCK, FEW, Form, padded
 from deepseek.kernels.jit import Kernel, kernel
@@ -71,8 +71,8 @@ def run_forward(
         mask, _ = mask_view(mask, sizes)
     keys, values = plan.keys(k), plan.values(v)
     arguments = plan.arguments(
-        plan.product, q.data_ptr(), keys.data_ptr(), values.data_ptr(), out.data_ptr(), lse.data_ptr(),
-        *_addresses(mask, lists),
+        plan.product, q.data_ptr(), keys.data_ptr(), values.data_ptr(), out.data_ptr(),
+        lse.data_ptr(), *_addresses(mask, lists),
     )  # fmt: skip
     parallel.run(plan.kernel, arguments, plan.units, plan.chunk)
     return out, lse

@@ -8,7 +8,9 @@ from torch import Tensor
 from deepseek.errors import InputError
 from deepseek.kernels.attend.spec import MOST_DEPTH
 
-__all__ = ["DTYPES", "Sizes", "mask_view", "needs_dispatcher", "result", "sizes_of", "with_dense_rows"]
+__all__ = [
+    "DTYPES", "Sizes", "mask_view", "needs_dispatcher", "result", "sizes_of", "with_dense_rows",
+]  # fmt: skip
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 """The dtypes of queries, keys and values, and their names."""

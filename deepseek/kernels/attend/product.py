@@ -1,4 +1,4 @@
-"""The product of small matrices that lie in the first-level cache: ``c = a @ b``, or ``c += a @ b``.
+"""Products of small matrices in the first-level cache: ``c = a @ b``, or ``c += a @ b``.
 
 ::
 

@@ -35,14 +35,12 @@ def quantize_rows_reference(
     groups = padded.reshape(*x.shape[:-1], padded.shape[-1] // size, size)
     least, most = groups.amin(-1).clamp(max=0), groups.amax(-1).clamp(min=0)
     steps = kind.highest - kind.lowest
-    if kind.one_sided:
-        scales = (most - least) / steps
-    else:
-        scales = torch.maximum(-least, most) / (steps / 2)
+    one_sided = kind.one_sided
+    scales = (most - least) / steps if one_sided else torch.maximum(-least, most) / (steps / 2)
     scales = torch.where(scales == 0, torch.finfo(dtype).eps, scales)
     scales = torch.where(scales.isfinite(), scales, torch.nan)
     zeros = torch.zeros_like(scales)
-    if kind.one_sided:
+    if one_sided:
         zeros = (kind.lowest - least / scales).clamp(kind.lowest, kind.highest).round()
     quotients = groups / scales[..., None] + zeros[..., None]
     integers = quotients.clamp(kind.lowest, kind.highest).round().nan_to_num().int()
