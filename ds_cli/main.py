@@ -14,7 +14,7 @@ from ds_cli.command import CONTEXT, Command
 from ds_cli.console import Talk
 from ds_cli.outcome import ExitCode
 
-__all__ = ["COMMANDS", "convert", "doctor", "load", "main", "quantize", "run"]
+__all__ = ["COMMANDS", "convert", "doctor", "load", "main", "quantize", "run", "train"]
 
 # Every command with its one line of help. The module is ds_cli.commands.<name>; it is imported
 # when the command is called, and not before.
@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": "Turn a checkpoint into another format, and prove the result.",
     "doctor": "Say whether this machine is fit for the work.",
     "quantize": "Shrink a model to INT8 within an accuracy budget.",
+    "train": "Train a model: sharded, pipelined, resumable.",
 }
 
 
@@ -108,3 +109,4 @@ def _stand_alone(name: str, arguments: list[str] | None = None) -> None:
 convert = partial(_stand_alone, "convert")
 doctor = partial(_stand_alone, "doctor")
 quantize = partial(_stand_alone, "quantize")
+train = partial(_stand_alone, "train")

@@ -1,0 +1,41 @@
+"""A running average of the weights, which often generalises better than the last ones."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from deepseek.training.checkpoint.tensors import named_weights
+
+__all__ = ["WeightAverage"]
+
+
+class WeightAverage:
+    """The exponential average of parameters, in shards where they are sharded.
+
+    Args:
+        modules: Those whose parameters are averaged.
+        decay: How much of the average stays in each step; 0 keeps no average.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module], decay: float) -> None:
+        self._decay = decay
+        self._live: dict[str, torch.Tensor] = {}
+        if decay > 0.0:
+            self._live = {
+                name: tensor.detach()
+                for name, tensor in named_weights(modules)
+                if isinstance(tensor, nn.Parameter)
+            }
+        self._mean = {name: tensor.clone() for name, tensor in self._live.items()}
+
+    @property
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The average under its flat names, sharing memory."""
+        return {f"average.{name}": tensor for name, tensor in self._mean.items()}
+
+    def update(self) -> None:
+        """Move the average towards the weights of now."""
+        if self._mean:
+            means, live = list(self._mean.values()), list(self._live.values())
+            torch._foreach_lerp_(means, live, 1.0 - self._decay)  # noqa: SLF001 - public in all but name

@@ -1,0 +1,69 @@
+"""Read a checkpoint into a run of any layout."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import nn
+from torch.distributed.checkpoint import HuggingFaceStorageReader
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+from deepseek.errors import InputError
+from deepseek.training.checkpoint.tensors import (
+    empty_optimizer_state,
+    optimizer_tensors,
+    weight_tensors,
+)
+
+__all__ = ["load_tensors", "restore", "saved_sizes"]
+
+
+def saved_sizes(place: Path) -> dict[str, torch.Size]:
+    """The sizes of the tensors in a checkpoint, by flat name."""
+    found = HuggingFaceStorageReader(str(place)).read_metadata().state_dict_metadata
+    return {
+        name: info.size for name, info in found.items() if isinstance(info, TensorStorageMetadata)
+    }
+
+
+def load_tensors(place: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Fill the tensors, which may be shards, from the checkpoint.
+
+    Raises:
+        InputError: The checkpoint lacks one, or has it in another size.
+    """
+    sizes = saved_sizes(place)
+    for name, tensor in tensors.items():
+        if sizes.get(name) != tensor.shape:
+            found = "none" if name not in sizes else f"one of {tuple(sizes[name])}"
+            raise InputError(
+                f"{place}: expected the tensor {name} of {tuple(tensor.shape)}, found {found}",
+                hint="resume with the model that the run was started with",
+            )
+    dcp.load(
+        tensors,
+        storage_reader=HuggingFaceStorageReader(str(place)),
+        no_dist=not dist.is_initialized(),
+    )
+
+
+def restore(
+    place: Path,
+    modules: Sequence[nn.Module],
+    optimizer: torch.optim.Optimizer,
+    extra: Mapping[str, torch.Tensor],
+) -> None:
+    """Bring weights, optimizer and further tensors back to what they were.
+
+    Raises:
+        InputError: The checkpoint is of another model.
+    """
+    empty_optimizer_state(modules, optimizer, saved_sizes(place))
+    load_tensors(
+        place,
+        {**weight_tensors(modules), **optimizer_tensors(modules, optimizer), **extra},
+    )

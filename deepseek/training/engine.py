@@ -1,0 +1,86 @@
+"""One step of learning: forward and backward over a batch, in parts, on one layout.
+
+An engine leaves the gradient of ``weight`` times the summed loss in the parameters it holds. How
+often parts are cut, and who sends what to whom, is its own affair.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from deepseek.distributed import gradient_sync
+from deepseek.training.loss import hits, logits_of, summed_loss
+from deepseek.training.precision import autocast
+from deepseek.training.tasks.task import Batch
+
+__all__ = ["DataEngine", "Engine", "Score"]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Sums over labels that count, as scalars: the loss, and how many were the likeliest class."""
+
+    loss: torch.Tensor
+    hits: torch.Tensor
+
+
+class Engine(Protocol):
+    """What the loop needs of a layout."""
+
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        """The modules whose parameters this process holds; names are those of the whole model."""
+
+    def step(self, batch: Batch, weight: float) -> torch.Tensor:
+        """Add the gradient of ``weight`` times the summed loss; gives this process's summed loss."""
+
+    def score(self, batch: Batch) -> Score:
+        """Judge a batch without learning from it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataEngine:
+    """Every process holds the whole model, or shards of it, and sees its own part of a batch.
+
+    Attributes:
+        model: What is called.
+        bare: The model under what is called, with its own names.
+        parts: In how many parts a batch is cut.
+        precision: What matrix products compute in.
+        device: Where.
+    """
+
+    model: nn.Module
+    bare: nn.Module
+    parts: int
+    precision: str
+    device: torch.device
+
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        return (self.bare,)
+
+    def step(self, batch: Batch, weight: float) -> torch.Tensor:
+        total = torch.zeros((), device=self.device)
+        for number, part in enumerate(batch.cut(self.parts), start=1):
+            with gradient_sync(self.model, enabled=number == self.parts):
+                loss = self._loss(part)
+                (loss * weight).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
+
+    @torch.no_grad()
+    def score(self, batch: Batch) -> Score:
+        batch = batch.to(self.device)
+        with autocast(self.precision, self.device):
+            logits = logits_of(self.model(**batch.inputs))
+        return Score(summed_loss(logits, batch.labels), hits(logits, batch.labels))
+
+    def _loss(self, part: Batch) -> torch.Tensor:
+        part = part.to(self.device)
+        with autocast(self.precision, self.device):
+            logits = logits_of(self.model(**part.inputs))
+        return summed_loss(logits, part.labels)

@@ -1,0 +1,71 @@
+"""Judge the model on records that it does not learn from."""
+
+from dataclasses import dataclass
+from math import exp
+
+import torch
+
+from deepseek.training.data.stream import Records
+from deepseek.training.engine import Engine
+from deepseek.training.exchange import Exchange
+from deepseek.training.tasks import IGNORED, Batch, Task
+
+__all__ = ["Evaluation", "evaluate"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """How good a model is on held-out records.
+
+    Attributes:
+        loss: Mean cross-entropy.
+        accuracy: Share of labels that were the likeliest class.
+        labels: How many there were.
+    """
+
+    loss: float
+    accuracy: float
+    labels: int
+
+    @property
+    def perplexity(self) -> float:
+        """The exponential of the loss."""
+        return exp(min(self.loss, 700.0))
+
+
+def evaluate(
+    engine: Engine,
+    records: Records,
+    task: Task,
+    *,
+    batch_size: int,
+    part: int,
+    parts: int,
+    exchange: Exchange,
+) -> Evaluation:
+    """Judge every record once.
+
+    Every process makes the same number of calls: the last batch is filled up with records whose
+    labels are ignored.
+    """
+    share = batch_size // parts
+    sums = torch.zeros(3, dtype=torch.float64)
+    for module in engine.modules:
+        module.eval()
+    for begin in range(part * share, len(records) + part * share, batch_size):
+        places = torch.arange(begin, begin + share)
+        score = engine.score(batch := _judged(records, task, places))
+        sums += torch.stack(
+            [score.loss.double().cpu(), score.hits.double().cpu(), batch.asked.double()]
+        )
+    for module in engine.modules:
+        module.train()
+    loss, hit, asked = exchange.total(sums).tolist()
+    return Evaluation(loss=loss / max(asked, 1), accuracy=hit / max(asked, 1), labels=int(asked))
+
+
+def _judged(records: Records, task: Task, places: torch.Tensor) -> Batch:
+    ids = places % len(records)
+    inputs, labels = task.prepare(records.gather(ids), ids)
+    labels[places >= len(records)] = IGNORED
+    return Batch(inputs=inputs, labels=labels, ids=ids)

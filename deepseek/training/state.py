@@ -1,0 +1,46 @@
+"""Everything about a run that moves and is not a tensor."""
+
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from deepseek.training.scale import LossScale
+
+__all__ = ["RunState"]
+
+
+@dataclass(slots=True)
+class RunState:
+    """Where a run is.
+
+    Attributes:
+        step: Steps taken.
+        place: Records drawn from the stream.
+        best: The lowest loss of an evaluation so far.
+        strikes: Evaluations since then.
+        scale: The scale of the loss.
+    """
+
+    scale: LossScale
+    step: int = 0
+    place: int = 0
+    best: float = inf
+    strikes: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain values, exactly."""
+        return {
+            "step": self.step,
+            "place": self.place,
+            "best": None if self.best == inf else self.best,
+            "strikes": self.strikes,
+            "scale": [self.scale.value, self.scale.good],
+        }
+
+    def take(self, saved: dict[str, Any]) -> None:
+        """Go back to what was saved."""
+        self.step = saved["step"]
+        self.place = saved["place"]
+        self.best = inf if saved["best"] is None else saved["best"]
+        self.strikes = saved["strikes"]
+        self.scale.value, self.scale.good = saved["scale"]

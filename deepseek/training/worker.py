@@ -1,0 +1,156 @@
+"""The life of one process of a run: assemble its parts, train, and say how it went."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from deepseek.distributed import (
+    Layout,
+    Mesh,
+    is_leader,
+    optimizer_for,
+    owned_stages,
+    shard,
+    split,
+    stage_count,
+)
+from deepseek.training.average import WeightAverage
+from deepseek.training.checkpoint.folder import CheckpointFolder, read_state
+from deepseek.training.checkpoint.load import restore
+from deepseek.training.checkpoint.save import CheckpointWriter
+from deepseek.training.config import TrainConfig
+from deepseek.training.data.prepare import Prepared, TokenRecords
+from deepseek.training.data.stream import Stream
+from deepseek.training.engine import DataEngine, Engine
+from deepseek.training.exchange import Exchange
+from deepseek.training.loop import Ending, Rig, run_loop
+from deepseek.training.memory import peak_bytes
+from deepseek.training.metrics import MetricsFile
+from deepseek.training.model import ModelSource, build_model
+from deepseek.training.optimizer import optimizer_settings, parameter_groups
+from deepseek.training.pipeline import PipelineEngine
+from deepseek.training.signals import heeding
+from deepseek.training.state import RunState
+from deepseek.training.scale import LossScale
+from deepseek.training.tasks import TASKS
+
+__all__ = ["Job", "Summary", "work"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What every process is told.
+
+    Attributes:
+        config: The configuration of the run.
+        folder: The folder of the run.
+        source: Where the model comes from.
+        data: Where the records lie.
+    """
+
+    config: TrainConfig
+    folder: Path
+    source: ModelSource
+    data: Prepared
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """How a run ended.
+
+    Attributes:
+        ending: Why.
+        step: Steps taken.
+        processes: How many took part.
+        peak: The most memory that a process held, in bytes.
+    """
+
+    ending: Ending
+    step: int
+    processes: int
+    peak: int
+
+
+def work(job: Job) -> Summary:
+    """Train as one of the processes of the group, or as the only one."""
+    config = job.config
+    world = dist.get_world_size() if dist.is_initialized() else 1
+    mesh = Mesh.of(Layout.of(world, config.shard_strategy, config.pipeline_stages))
+    device = torch.device("cpu")
+    task = TASKS[config.task](job.data.vocabulary, config.seed)
+    torch.manual_seed(config.seed)  # every process draws the same weights
+    model = build_model(job.source, task.auto_class, **job.data.model_settings)
+    engine = build_engine(model, config, mesh, device)
+    kind, options = optimizer_settings(config.optimizer)
+    parameters = [p for module in engine.modules for p in module.parameters()]
+    optimizer = optimizer_for(
+        parameter_groups(parameters, config.optimizer.weight_decay),
+        kind,
+        mesh,
+        strategy=config.shard_strategy,
+        **options,
+    )
+    average = WeightAverage(engine.modules, config.ema)
+    state = RunState(scale=LossScale.of(config.precision))
+    checkpoints = CheckpointFolder(job.folder / "checkpoints")
+    if (latest := checkpoints.latest()) is not None:
+        restore(latest, engine.modules, optimizer, average.tensors)
+        state.take(read_state(latest))
+    stream = Stream(
+        records=TokenRecords.open(job.data.train),
+        task=task,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        part=mesh.data_rank,
+        parts=mesh.layout.data_size,
+        place=state.place,
+    )
+    metrics = job.folder / "metrics.jsonl" if is_leader() else None
+    with MetricsFile(metrics, after=state.step) as rows, heeding() as stop:
+        rig = Rig(
+            engine=engine,
+            optimizer=optimizer,
+            average=average,
+            stream=stream,
+            held_out=TokenRecords.open(job.data.held_out),
+            writer=CheckpointWriter(checkpoints, config.keep, print),
+            exchange=Exchange(mesh.layout.stages),
+            metrics=rows,
+            stop=stop,
+            mesh=mesh,
+        )
+        ending = run_loop(rig, state, config)
+    return Summary(ending=ending, step=state.step, processes=world, peak=peak_bytes())
+
+
+def build_engine(
+    model: nn.Module, config: TrainConfig, mesh: Mesh, device: torch.device
+) -> Engine:
+    """What learns, for the layout of the mesh."""
+    parts = config.parts_of(config.batch_size // mesh.layout.data_size)
+    strategy, wire = config.shard_strategy, config.wire
+    model.to(device).train()
+    if mesh.layout.stages == 1:
+        return DataEngine(
+            model=shard(model, mesh, strategy=strategy, wire=wire),
+            bare=model,
+            parts=parts,
+            precision=config.precision,
+            device=device,
+        )
+    schedule = config.pipeline_schedule
+    stages = split(
+        model, stage_count(schedule, mesh.layout.stages), keep=owned_stages(mesh, schedule)
+    )
+    return PipelineEngine(
+        stages=[shard(stage, mesh, strategy=strategy, wire=wire) for stage in stages],
+        modules=[stage.model for stage in stages],
+        mesh=mesh,
+        schedule=schedule,
+        parts=parts,
+        precision=config.precision,
+        device=device,
+    )
