@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-__all__ = ["IGNORED", "Batch", "Task", "Vocabulary"]
+__all__ = ["IGNORED", "Batch", "Task", "Vocabulary", "attention_of"]
 
 # B records, T tokens, C classes
 
@@ -97,3 +97,15 @@ class Task:
     prepare: Callable[
         [Mapping[str, torch.Tensor], torch.Tensor], tuple[dict[str, torch.Tensor], torch.Tensor]
     ]
+
+
+def attention_of(fields: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The mask of tokens that are no filling, (B, T), where records were filled up at all.
+
+    Args:
+        fields: ``tokens`` (B, T), and ``length`` (B,) where they are not all as long.
+    """
+    if "length" not in fields:
+        return {}
+    columns = torch.arange(fields["tokens"].shape[1])
+    return {"attention_mask": (columns < fields["length"].unsqueeze(1)).long()}
