@@ -69,8 +69,6 @@ class Command:
 
     def _parameters(self, fields: Mapping[str, ConfigField]) -> Iterator[inspect.Parameter]:
         for key, field in fields.items():
-            if key in _COMMON_OPTIONS:
-                continue
             info = _argument(field) if key in self.positional else _option(field)
             yield _parameter(_parameter_name(key), Annotated[_typer_type(field), info])
 
@@ -82,12 +80,12 @@ class Command:
 
         Settings are TOML; a model's configuration is JSON, or the folder that holds it.
         """
-        takes_model = "config" in fields_of(self.config)
+        takes_model = "model_config" in fields_of(self.config)
         files = [path for path in paths if path.suffix == ".toml" or not takes_model]
         models = [path for path in paths if path not in files]
         if len(models) > 1:
             raise InputError(f"expected one model configuration, got {len(models)} by --config")
-        return files, {"config": models[0]} if models else {}
+        return files, {"model_config": models[0]} if models else {}
 
     def _execute(
         self,

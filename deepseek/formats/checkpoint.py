@@ -55,6 +55,7 @@ class Checkpoint:
         config: The model configuration (``config.json``) where there is one.
         metadata: Text the format carried along.
         files: Every file that was read, the ones with the tensors first.
+        notes: What a reader decided that a user may want to know.
     """
 
     source: Path
@@ -65,6 +66,7 @@ class Checkpoint:
     config: Mapping[str, Any] | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def bytes(self) -> int:

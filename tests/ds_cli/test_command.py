@@ -27,7 +27,7 @@ class SiftConfig:
     max_drop: Annotated[float, "Largest loss.", parse_share] = 0.005
     shard_size: Annotated[int | None, "Largest file.", parse_bytes] = None
     method: Annotated[Literal["fine_grained", "coarse"], "How to sift."] = "coarse"
-    config: Annotated[Path | None, "The model's configuration."] = None
+    model_config: Annotated[Path | None, "The model's configuration."] = None
     tags: Annotated[tuple[str, ...], "Labels to keep."] = ()
     overwrite: Annotated[bool, "Replace what is there."] = False
     check: Annotated[bool, "Check the result."] = True
@@ -54,7 +54,7 @@ def sift(config: SiftConfig, talk: Talk) -> Outcome:
         "shard_size": config.shard_size,
         "method": config.method,
         "tags": list(config.tags),
-        "config": None if config.config is None else str(config.config),
+        "model_config": None if config.model_config is None else str(config.model_config),
         "overwrite": config.overwrite,
         "check": config.check,
         "window": config.window.size,
@@ -83,7 +83,7 @@ def test_defaults(capsys: pytest.CaptureFixture[str]) -> None:
         "shard_size": None,
         "method": "coarse",
         "tags": [],
-        "config": None,
+        "model_config": None,
         "overwrite": False,
         "check": True,
         "window": 8,
@@ -179,7 +179,7 @@ def test_config_takes_settings_and_the_configuration_of_a_model(
     file = tmp_path / "sift.toml"
     file.write_text("window.size = 4\n")
     found = document_of(capsys, "x", "--config", str(file), "--config", "model/config.json")
-    assert (found["window"], found["config"]) == (4, "model/config.json")
+    assert (found["window"], found["model_config"]) == (4, "model/config.json")
 
     assert call("x", "--config", "a.json", "--config", "b.json") == 2
     assert "expected one model configuration, got 2" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""A model as an ONNX program: its inputs, the export, and its outputs held against torch's."""

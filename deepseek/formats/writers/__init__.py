@@ -1,0 +1,1 @@
+"""One writer a format: a checkpoint in, a file or folder out, and the proof that it is right."""

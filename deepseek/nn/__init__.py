@@ -1,0 +1,1 @@
+"""Modules for inference, and the arithmetic they stand on."""

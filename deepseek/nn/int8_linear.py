@@ -1,0 +1,72 @@
+"""``Int8Linear``: stands in for ``torch.nn.Linear`` at inference, a quarter of its size."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from deepseek.nn.int8_arithmetic import int8_linear, quantize_weight
+
+__all__ = ["Int8Linear"]
+
+
+class Int8Linear(nn.Module):
+    """A linear layer with INT8 weights (a scale per channel) and INT8 activations (per token).
+
+    For inference only: no gradient flows through it. The names of its tensors are those of the
+    compressed-tensors format.
+
+    Attributes:
+        weight: INT8, ``[out_features, in_features]``.
+        weight_scale: ``[out_features, 1]``.
+        bias: ``[out_features]``, or None.
+    """
+
+    weight: Tensor
+    weight_scale: Tensor
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        bias: bool = True,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        shape = (out_features, in_features)
+        self.register_buffer("weight", torch.zeros(shape, dtype=torch.int8, device=device))
+        scale = torch.ones((out_features, 1), dtype=dtype, device=device)
+        self.register_buffer("weight_scale", scale)
+        zeros = torch.zeros(out_features, dtype=dtype, device=device) if bias else None
+        self.register_buffer("bias", zeros)
+
+    @classmethod
+    def from_linear(cls, linear: nn.Linear) -> Self:
+        """Quantize a layer; its bias is shared, its weight is not."""
+        layer = cls(
+            linear.in_features,
+            linear.out_features,
+            bias=linear.bias is not None,
+            dtype=linear.weight.dtype,
+            device="meta",
+        )
+        layer.weight, layer.weight_scale = quantize_weight(linear.weight.detach())
+        if linear.bias is not None:
+            layer.bias = linear.bias.detach()
+        return layer.train(linear.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the layer: ``[..., in_features]`` to ``[..., out_features]``."""
+        return int8_linear(x, self.weight, self.weight_scale, self.bias)
+
+    def extra_repr(self) -> str:
+        """The sizes, as ``nn.Linear`` shows them."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )

@@ -1,0 +1,52 @@
+"""The product of two INT8 matrices in INT32, exact on every processor.
+
+torch has an integer product, which is fast where the processor has VNNI instructions and a plain
+loop elsewhere. The other route multiplies in float32: a product of two INT8 values is at most
+2**14, so a sum of 1024 of them stays within the 2**24 up to which float32 holds every integer,
+whatever the order of the additions. Longer sums are cut, and the pieces added in INT32.
+"""
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+__all__ = ["int8_matmul"]
+
+_EXACT_TERMS = 2**24 // 2**14  # products of two INT8 values that float32 adds up exactly
+_ROWS_AT_ONCE = 4096  # rows of the weight that are widened to float32 at a time
+
+
+def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b.T`` of INT8 matrices, exact in INT32.
+
+    Args:
+        a: INT8, ``[rows, k]``; k below 2**17, so that INT32 cannot overflow.
+        b: INT8, ``[columns, k]``.
+
+    Returns:
+        INT32, ``[rows, columns]``.
+    """
+    return _route()(a, b)
+
+
+@cache
+def _route() -> Callable[[Tensor, Tensor], Tensor]:
+    """The faster of the two exact routes on this processor."""
+    return _in_integers if torch.cpu.get_capabilities().get("avx512_vnni") else _in_floats
+
+
+def _in_integers(a: Tensor, b: Tensor) -> Tensor:
+    return torch._int_mm(a, b.t())  # noqa: SLF001 - torch has no other name for it
+
+
+def _in_floats(a: Tensor, b: Tensor) -> Tensor:
+    result = a.new_zeros((a.shape[0], b.shape[0]), dtype=torch.int32)
+    for start in range(0, a.shape[1], _EXACT_TERMS):
+        terms = slice(start, start + _EXACT_TERMS)
+        left = a[:, terms].float()
+        for first in range(0, b.shape[0], _ROWS_AT_ONCE):
+            rows = slice(first, first + _ROWS_AT_ONCE)
+            result[:, rows] += (left @ b[rows, terms].float().t()).int()
+    return result
