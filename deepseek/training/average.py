@@ -38,4 +38,4 @@ class WeightAverage:
         """Move the average towards the weights of now."""
         if self._mean:
             means, live = list(self._mean.values()), list(self._live.values())
-            torch._foreach_lerp_(means, live, 1.0 - self._decay)  # noqa: SLF001 - public in all but name
+            torch._foreach_lerp_(means, live, 1.0 - self._decay)

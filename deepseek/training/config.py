@@ -40,9 +40,7 @@ class OptimizerConfig:
         _positive(**{"optimizer.lr": self.lr, "optimizer.eps": self.eps})
         for key in ("beta1", "beta2", "momentum"):
             if not 0.0 <= getattr(self, key) < 1.0:
-                raise InputError(
-                    f"expected --optimizer.{key} in [0, 1), got {getattr(self, key)}"
-                )
+                raise InputError(f"expected --optimizer.{key} in [0, 1), got {getattr(self, key)}")
         for key in ("weight_decay", "clip"):
             if getattr(self, key) < 0.0:
                 raise InputError(
@@ -78,14 +76,16 @@ class TrainConfig:
         tuple[str, ...], "Values of the model's configuration, as key=value; repeatable."
     ] = ()
     data: Annotated[
-        Path | None, "What to train on: text, records or a packed set; Python's manual if not given."
+        Path | None,
+        "What to train on: text, records or a packed set; Python's manual if not given.",
     ] = None
     eval_data: Annotated[Path | None, "What to evaluate on; a share of the data if not given."] = (
         None
     )
     eval_share: Annotated[float, "The share of the data kept for evaluation.", parse_share] = 0.05
     tokenizer: Annotated[
-        str | None, "A folder, `bytes`, or `bpe` trained on the data; the model's own if it has one."
+        str | None,
+        "A folder, `bytes`, or `bpe` trained on the data; the model's own if it has one.",
     ] = None
     vocabulary: Annotated[int, "Size of a vocabulary that is trained on the data."] = 2048
     sequence_length: Annotated[int, "Tokens in a record."] = 128

@@ -5,7 +5,7 @@ from math import exp
 
 import torch
 
-from deepseek.training.data.stream import Records
+from deepseek.training.data.records import Records
 from deepseek.training.engine import Engine
 from deepseek.training.exchange import Exchange
 from deepseek.training.tasks import IGNORED, Batch, Task

@@ -13,7 +13,8 @@ from deepseek.training.average import WeightAverage
 from deepseek.training.checkpoint.save import CheckpointWriter
 from deepseek.training.checkpoint.tensors import optimizer_tensors, weight_tensors
 from deepseek.training.config import TrainConfig
-from deepseek.training.data.stream import Records, Stream
+from deepseek.training.data.records import Records
+from deepseek.training.data.stream import Stream
 from deepseek.training.engine import Engine
 from deepseek.training.evaluate import Evaluation, evaluate
 from deepseek.training.exchange import Exchange

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.resources import files
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from deepseek.errors import InputError
 from deepseek.formats.config_file import read_config
 
 __all__ = ["ModelSource", "build_model", "find_model"]
+
+_OF_WEIGHTS = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,22 +72,26 @@ def find_model(source: str, options: Sequence[str] = ()) -> ModelSource:
     return ModelSource(name=name, config=config, weights=weights, options=chosen)
 
 
-def build_model(source: ModelSource, auto_class: str, **settings: Any) -> torch.nn.Module:
+def build_model(
+    source: ModelSource, auto_class: str, settings: Mapping[str, Any]
+) -> torch.nn.Module:
     """The model in float32, with its weights read or drawn from torch's generator.
 
     Args:
         source: What ``find_model`` found.
         auto_class: The class of transformers for the task: ``AutoModelForCausalLM``.
-        settings: Values of the configuration that the data decides, such as ``vocab_size``.
+        settings: Values of the configuration that the data decides, such as ``vocab_size``; weights
+            that are read keep their own vocabulary.
 
     Raises:
         InputError: The configuration is contradictory, or the weights cannot be read.
     """
     if source.own is not None:
-        return _build_own(source.own, source.options)
+        return _build_own(source.own, source.options, settings)
     assert source.config is not None
     for key, value in settings.items():
-        setattr(source.config, key, value)
+        if key not in source.options and not (source.weights and key in _OF_WEIGHTS):
+            setattr(source.config, key, value)
     auto = getattr(transformers, auto_class)
     try:
         if source.weights is None:
@@ -162,9 +169,7 @@ def _from_name(name: str) -> PretrainedConfig:
 def _from_values(values: Mapping[str, Any], origin: str | Path) -> PretrainedConfig:
     kind = values.get("model_type")
     if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
-        raise InputError(
-            f"{origin}: expected a model_type that transformers knows, found {kind!r}"
-        )
+        raise InputError(f"{origin}: expected a model_type that transformers knows, found {kind!r}")
     try:
         config = CONFIG_MAPPING[kind].from_dict(dict(values))
     except (ValueError, TypeError) as error:
@@ -173,7 +178,9 @@ def _from_values(values: Mapping[str, Any], origin: str | Path) -> PretrainedCon
     return config
 
 
-def _build_own(name: str, options: Mapping[str, Any]) -> torch.nn.Module:
+def _build_own(
+    name: str, options: Mapping[str, Any], settings: Mapping[str, Any]
+) -> torch.nn.Module:
     module_name, _, class_name = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:  # as for python -m
@@ -182,8 +189,9 @@ def _build_own(name: str, options: Mapping[str, Any]) -> torch.nn.Module:
         built: Callable[..., object] = getattr(import_module(module_name), class_name)
     except (ImportError, AttributeError) as error:
         raise InputError(f"--model {name}: {error}") from error
+    takes = signature(built).parameters
     try:
-        model = built(**options)
+        model = built(**{k: v for k, v in settings.items() if k in takes} | dict(options))
     except TypeError as error:
         raise InputError(f"--model {name}: {error}", hint="see --model_options") from error
     if not isinstance(model, torch.nn.Module):

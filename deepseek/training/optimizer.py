@@ -13,9 +13,7 @@ from deepseek.training.config import OptimizerConfig
 __all__ = ["clip_gradients", "optimizer_settings", "parameter_groups", "set_rate"]
 
 
-def parameter_groups(
-    parameters: Iterable[Parameter], weight_decay: float
-) -> list[dict[str, Any]]:
+def parameter_groups(parameters: Iterable[Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Matrices, which decay, and vectors (biases, norms), which do not. Empty groups are left out."""
     trained = [p for p in parameters if p.requires_grad]
     groups = [
@@ -75,5 +73,5 @@ def clip_gradients(
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     gradients = [p.grad for p in parameters if p.grad is not None]
     if scale != 1.0:
-        torch._foreach_mul_(gradients, 1.0 / scale)  # noqa: SLF001 - public in all but name
+        torch._foreach_mul_(gradients, 1.0 / scale)
     return float(clip_grad_norm(parameters, limit or inf, mesh))

@@ -52,7 +52,7 @@ def train(
     assert latest is not None
     report = _report(config, folder, summary)
     task = TASKS[config.task](data.vocabulary, config.seed)
-    model = build_model(source, task.auto_class, **data.model_settings)
+    model = build_model(source, task.auto_class, data.settings)
     export_model(model, latest, folder / "model", tokenizer=data.tokenizer, report=report)
     text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
     (folder / "report.json").write_text(text, encoding="utf-8")

@@ -22,7 +22,7 @@ from deepseek.training.checkpoint.folder import CheckpointFolder, read_state
 from deepseek.training.checkpoint.load import restore
 from deepseek.training.checkpoint.save import CheckpointWriter
 from deepseek.training.config import TrainConfig
-from deepseek.training.data.prepare import Prepared, TokenRecords
+from deepseek.training.data.prepared import Prepared
 from deepseek.training.data.stream import Stream
 from deepseek.training.engine import DataEngine, Engine
 from deepseek.training.exchange import Exchange
@@ -32,9 +32,9 @@ from deepseek.training.metrics import MetricsFile
 from deepseek.training.model import ModelSource, build_model
 from deepseek.training.optimizer import optimizer_settings, parameter_groups
 from deepseek.training.pipeline import PipelineEngine
+from deepseek.training.scale import LossScale
 from deepseek.training.signals import heeding
 from deepseek.training.state import RunState
-from deepseek.training.scale import LossScale
 from deepseek.training.tasks import TASKS
 
 __all__ = ["Job", "Summary", "work"]
@@ -82,7 +82,7 @@ def work(job: Job) -> Summary:
     device = torch.device("cpu")
     task = TASKS[config.task](job.data.vocabulary, config.seed)
     torch.manual_seed(config.seed)  # every process draws the same weights
-    model = build_model(job.source, task.auto_class, **job.data.model_settings)
+    model = build_model(job.source, task.auto_class, job.data.settings)
     engine = build_engine(model, config, mesh, device)
     kind, options = optimizer_settings(config.optimizer)
     parameters = [p for module in engine.modules for p in module.parameters()]
@@ -100,7 +100,7 @@ def work(job: Job) -> Summary:
         restore(latest, engine.modules, optimizer, average.tensors)
         state.take(read_state(latest))
     stream = Stream(
-        records=TokenRecords.open(job.data.train),
+        records=job.data.train.open(pad=job.data.pad, longest=job.data.longest),
         task=task,
         batch_size=config.batch_size,
         seed=config.seed,
@@ -115,7 +115,7 @@ def work(job: Job) -> Summary:
             optimizer=optimizer,
             average=average,
             stream=stream,
-            held_out=TokenRecords.open(job.data.held_out),
+            held_out=job.data.held_out.open(pad=job.data.pad, longest=job.data.longest),
             writer=CheckpointWriter(checkpoints, config.keep, print),
             exchange=Exchange(mesh.layout.stages),
             metrics=rows,
@@ -126,9 +126,7 @@ def work(job: Job) -> Summary:
     return Summary(ending=ending, step=state.step, processes=world, peak=peak_bytes())
 
 
-def build_engine(
-    model: nn.Module, config: TrainConfig, mesh: Mesh, device: torch.device
-) -> Engine:
+def build_engine(model: nn.Module, config: TrainConfig, mesh: Mesh, device: torch.device) -> Engine:
     """What learns, for the layout of the mesh."""
     parts = config.parts_of(config.batch_size // mesh.layout.data_size)
     strategy, wire = config.shard_strategy, config.wire

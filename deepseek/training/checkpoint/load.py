@@ -1,9 +1,8 @@
 """Read a checkpoint into a run of any layout."""
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -44,11 +43,14 @@ def load_tensors(place: Path, tensors: dict[str, torch.Tensor]) -> None:
                 f"{place}: expected the tensor {name} of {tuple(tensor.shape)}, found {found}",
                 hint="resume with the model that the run was started with",
             )
-    dcp.load(
-        tensors,
-        storage_reader=HuggingFaceStorageReader(str(place)),
-        no_dist=not dist.is_initialized(),
-    )
+    with warnings.catch_warnings():
+        # A single process is what we mean.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
+        dcp.load(
+            tensors,
+            storage_reader=HuggingFaceStorageReader(str(place)),
+            no_dist=not dist.is_initialized(),
+        )
 
 
 def restore(

@@ -4,25 +4,14 @@ Record number ``place`` of the stream is the same at every world size. Each proc
 part of each batch, so that together they see the batch that was asked for.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 
+from deepseek.training.data.records import Records
 from deepseek.training.tasks.task import Batch, Task
 
-__all__ = ["Records", "Stream"]
-
-
-class Records(Protocol):
-    """Records by number."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    def gather(self, ids: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """The fields of the records with these numbers, each (B, ...)."""
+__all__ = ["Stream"]
 
 
 @dataclass(kw_only=True, slots=True)

@@ -20,9 +20,10 @@ def read_tokenizer(folder: str) -> PreTrainedTokenizerBase:
     Raises:
         InputError: There is none.
     """
-    if not (Path(folder) / "tokenizer_config.json").exists() and not (
-        Path(folder) / "tokenizer.json"
-    ).exists():
+    if (
+        not (Path(folder) / "tokenizer_config.json").exists()
+        and not (Path(folder) / "tokenizer.json").exists()
+    ):
         raise InputError(f"expected a tokenizer in {folder}, found none")
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True)  # type: ignore[no-any-return]
