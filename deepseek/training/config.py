@@ -77,7 +77,7 @@ class TrainConfig:
     ] = ()
     data: Annotated[
         Path | None,
-        "What to train on: text, records or a packed set; Python's manual if not given.",
+        "What to train on: texts, records, pictures or a packed set; Python's manual if none.",
     ] = None
     eval_data: Annotated[Path | None, "What to evaluate on; a share of the data if not given."] = (
         None
@@ -85,7 +85,7 @@ class TrainConfig:
     eval_share: Annotated[float, "The share of the data kept for evaluation.", parse_share] = 0.05
     tokenizer: Annotated[
         str | None,
-        "A folder, `bytes`, or `bpe` trained on the data; the model's own if it has one.",
+        "A folder, `bytes`, or `bpe` learnt from the data; the model's own if it has one.",
     ] = None
     vocabulary: Annotated[int, "Size of a vocabulary that is trained on the data."] = 2048
     sequence_length: Annotated[int, "Tokens in a record."] = 128
@@ -117,7 +117,7 @@ class TrainConfig:
 
     nproc: Annotated[
         int | None,
-        "Processes on this machine; as few as the layout needs if not given. torchrun overrules it.",
+        "Local processes; as few as the layout needs if not given. torchrun overrules it.",
     ] = None
     shard_strategy: Annotated[
         Strategy, "What is kept in shards over the processes that see different data."

@@ -35,7 +35,11 @@ class Engine(Protocol):
         """The modules whose parameters this process holds; names are those of the whole model."""
 
     def step(self, batch: Batch, weight: float) -> torch.Tensor:
-        """Add the gradient of ``weight`` times the summed loss; gives this process's summed loss."""
+        """Add the gradient of ``weight`` times the summed loss.
+
+        Returns:
+            The summed loss of our part of the batch.
+        """
 
     def score(self, batch: Batch) -> Score:
         """Judge a batch without learning from it."""
@@ -61,9 +65,11 @@ class DataEngine:
 
     @property
     def modules(self) -> Sequence[nn.Module]:
+        """The whole model, or our shards of it."""
         return (self.bare,)
 
     def step(self, batch: Batch, weight: float) -> torch.Tensor:
+        """Forward and backward, part after part; gradients meet in the last."""
         total = torch.zeros((), device=self.device)
         for number, part in enumerate(batch.cut(self.parts), start=1):
             with gradient_sync(self.model, enabled=number == self.parts):
@@ -74,6 +80,7 @@ class DataEngine:
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Score:
+        """Forward only, the whole batch at once."""
         batch = batch.to(self.device)
         with autocast(self.precision, self.device):
             logits = logits_of(self.model(**batch.inputs))

@@ -58,3 +58,5 @@ def _tell(
             )
     elif row["kind"] == "eval":
         say(f"step {step}: held-out loss {row['loss']:.4f}, accuracy {row['accuracy']:.1%}")
+    elif row["kind"] == "note":
+        say(f"step {step}: {row['text']}")

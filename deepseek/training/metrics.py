@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 __all__ = ["MetricsFile", "read_metrics"]
 
@@ -25,7 +25,7 @@ class MetricsFile:
     after: int
     _file: TextIO | None = field(default=None, init=False)
 
-    def __enter__(self) -> "MetricsFile":
+    def __enter__(self) -> Self:
         if self.path is not None:
             rows = [row for row in read_metrics(self.path) if row["step"] <= self.after]
             self._file = self.path.open("w", encoding="utf-8", buffering=1)

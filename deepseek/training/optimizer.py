@@ -14,7 +14,7 @@ __all__ = ["clip_gradients", "optimizer_settings", "parameter_groups", "set_rate
 
 
 def parameter_groups(parameters: Iterable[Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices, which decay, and vectors (biases, norms), which do not. Empty groups are left out."""
+    """Matrices, which decay, and vectors (biases, norms), which do not; no group is empty."""
     trained = [p for p in parameters if p.requires_grad]
     groups = [
         {"params": [p for p in trained if p.dim() >= 2], "weight_decay": weight_decay},

@@ -44,6 +44,7 @@ class PipelineEngine:
         self._runner = PipelineRunner(self.stages, self.mesh, self._loss, schedule=self.schedule)
 
     def step(self, batch: Batch, weight: float) -> torch.Tensor:
+        """Forward and backward through every stage."""
         batch = batch.to(self.device)
         # The runner means over micro-batches; ours are sums, which are to be added up.
         self._weight = weight * self.parts
@@ -52,6 +53,7 @@ class PipelineEngine:
         return mean / weight
 
     def score(self, batch: Batch) -> Score:
+        """Forward only, through every stage."""
         raise NotImplementedError
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

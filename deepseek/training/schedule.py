@@ -1,13 +1,14 @@
 """The learning rate of a step: a function of its number, so that it has no state to lose."""
 
+from collections.abc import Callable
 from math import cos, pi
 
 from deepseek.training.config import ScheduleConfig
 
 __all__ = ["rate_at"]
 
-_SHAPES = {
-    "constant": lambda _: 1.0,
+_SHAPES: dict[str, Callable[[float], float]] = {
+    "constant": lambda _way: 1.0,
     "linear": lambda way: 1.0 - way,
     "cosine": lambda way: 0.5 * (1.0 + cos(pi * way)),
 }

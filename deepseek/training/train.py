@@ -1,79 +1,82 @@
-"""A training run from its configuration to the exported model."""
+"""A training run, from its configuration to the exported model."""
 
-import json
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict
-from itertools import count
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from deepseek.distributed import launch
-from deepseek.errors import InputError
 from deepseek.progress import Progress, silent
-from deepseek.training.checkpoint.folder import CheckpointFolder
 from deepseek.training.config import TrainConfig
 from deepseek.training.data.prepare import prepare
 from deepseek.training.export import export_model
 from deepseek.training.follow import following
-from deepseek.training.metrics import read_metrics
 from deepseek.training.model import build_model, find_model
+from deepseek.training.report import make_report, write_json
+from deepseek.training.run_folder import open_run
 from deepseek.training.tasks import TASKS
+from deepseek.training.torchrun import is_under_torchrun, lead_and_share, restarts
 from deepseek.training.worker import Job, Summary, work
 
 __all__ = ["train"]
 
-_SCHEMA = "deepseek.train/1"
+Say = Callable[[str], None]
 
 
 def train(
-    config: TrainConfig,
-    *,
-    progress: Progress = silent,
-    say: Callable[[str], None] = lambda _: None,
+    config: TrainConfig, *, progress: Progress = silent, say: Say = lambda _text: None
 ) -> dict[str, Any]:
-    """Train as configured; what ``report.json`` says comes back.
+    """Train as configured, in as many processes as the layout needs.
+
+    Under torchrun this is called in every process, and rank 0 speaks for all.
 
     Args:
         config: The run.
-        progress: Told of steps.
+        progress: Told of records packed and steps taken.
         say: Told in lines what goes on.
 
+    Returns:
+        What ``report.json`` says; nothing on ranks other than 0.
+
     Raises:
-        InputError: Something that was given cannot be used.
+        InputError: Something that was given cannot be used, or the loss is no number.
+        KeyboardInterrupt: The run was asked to stop; it is saved, and can be resumed.
     """
+    if is_under_torchrun():
+        if restarts() > 0:
+            config = replace(config, resume=True, overwrite=False)
+        return launch(_train_as_rank, config, progress, say, nproc=1)
+    job = _prepare_job(config, progress, say)
+    with following(job.run.metrics, config, progress, say):
+        summary = launch(work, job, nproc=config.processes)
+    return _finish(job, summary, say)
+
+
+def _train_as_rank(config: TrainConfig, progress: Progress, say: Say) -> dict[str, Any]:
+    job, leads = lead_and_share(lambda: _prepare_job(config, progress, say))
+    if not leads:
+        work(job)
+        return {}
+    with following(job.run.metrics, config, progress, say):
+        summary = work(job)
+    return _finish(job, summary, say)
+
+
+def _prepare_job(config: TrainConfig, progress: Progress, say: Say) -> Job:
     source = find_model(config.model, config.model_options)
-    folder = _run_folder(config, source.name)
-    data = prepare(config, progress)
-    job = Job(config=config, folder=folder, source=source, data=data)
-    with following(folder / "metrics.jsonl", config, progress, say):
-        summary: Summary = launch(work, job, nproc=config.processes)
-    latest = CheckpointFolder(folder / "checkpoints").latest()
-    assert latest is not None
-    report = _report(config, folder, summary)
-    task = TASKS[config.task](data.vocabulary, config.seed)
-    model = build_model(source, task.auto_class, data.settings)
-    export_model(model, latest, folder / "model", tokenizer=data.tokenizer, report=report)
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    (folder / "report.json").write_text(text, encoding="utf-8")
+    run = open_run(config, source.name, say)
+    data = prepare(config, source, progress)
+    return Job(config=config, run=run, source=source, data=data)
+
+
+def _finish(job: Job, summary: Summary, say: Say) -> dict[str, Any]:
+    report = make_report(job.config, job.run, summary)
+    if summary.ending == "asked to stop":
+        say(f"asked to stop at step {summary.step}; saved, go on with --resume")
+        raise KeyboardInterrupt
+    latest = job.run.checkpoints.latest()
+    assert latest is not None, "the last state is saved before a run ends"
+    task = TASKS[job.config.task](job.data.vocabulary, job.config.seed)
+    model = build_model(job.source, task.auto_class, job.data.settings)
+    export_model(model, latest, job.run.model, tokenizer=job.data.tokenizer, report=report)
+    write_json(job.run.report, report)
     return report
-
-
-def _run_folder(config: TrainConfig, name: str) -> Path:
-    folder = config.output or next(
-        place for n in count(1) if not (place := Path("runs") / f"{name}-{n}").exists()
-    )
-    if folder.exists() and config.overwrite:
-        shutil.rmtree(folder)
-    if folder.exists() and not config.resume:
-        raise InputError(
-            f"expected a new folder for the run, {folder} exists already",
-            hint="give --resume to go on with it, or --overwrite to replace it",
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def _report(config: TrainConfig, folder: Path, summary: Summary) -> dict[str, Any]:
-    rows = read_metrics(folder / "metrics.jsonl")
-    return {"schema": _SCHEMA, "folder": str(folder), **asdict(summary), "rows": len(rows)}

@@ -1,7 +1,6 @@
 """The life of one process of a run: assemble its parts, train, and say how it went."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -18,7 +17,7 @@ from deepseek.distributed import (
     stage_count,
 )
 from deepseek.training.average import WeightAverage
-from deepseek.training.checkpoint.folder import CheckpointFolder, read_state
+from deepseek.training.checkpoint.folder import read_state
 from deepseek.training.checkpoint.load import restore
 from deepseek.training.checkpoint.save import CheckpointWriter
 from deepseek.training.config import TrainConfig
@@ -32,6 +31,7 @@ from deepseek.training.metrics import MetricsFile
 from deepseek.training.model import ModelSource, build_model
 from deepseek.training.optimizer import optimizer_settings, parameter_groups
 from deepseek.training.pipeline import PipelineEngine
+from deepseek.training.run_folder import RunFolder
 from deepseek.training.scale import LossScale
 from deepseek.training.signals import heeding
 from deepseek.training.state import RunState
@@ -46,13 +46,13 @@ class Job:
 
     Attributes:
         config: The configuration of the run.
-        folder: The folder of the run.
+        run: The folder of the run.
         source: Where the model comes from.
         data: Where the records lie.
     """
 
     config: TrainConfig
-    folder: Path
+    run: RunFolder
     source: ModelSource
     data: Prepared
 
@@ -95,7 +95,7 @@ def work(job: Job) -> Summary:
     )
     average = WeightAverage(engine.modules, config.ema)
     state = RunState(scale=LossScale.of(config.precision))
-    checkpoints = CheckpointFolder(job.folder / "checkpoints")
+    checkpoints = job.run.checkpoints
     if (latest := checkpoints.latest()) is not None:
         restore(latest, engine.modules, optimizer, average.tensors)
         state.take(read_state(latest))
@@ -108,7 +108,7 @@ def work(job: Job) -> Summary:
         parts=mesh.layout.data_size,
         place=state.place,
     )
-    metrics = job.folder / "metrics.jsonl" if is_leader() else None
+    metrics = job.run.metrics if is_leader() else None
     with MetricsFile(metrics, after=state.step) as rows, heeding() as stop:
         rig = Rig(
             engine=engine,
@@ -116,7 +116,9 @@ def work(job: Job) -> Summary:
             average=average,
             stream=stream,
             held_out=job.data.held_out.open(pad=job.data.pad, longest=job.data.longest),
-            writer=CheckpointWriter(checkpoints, config.keep, print),
+            writer=CheckpointWriter(
+                checkpoints, config.keep, lambda text: rows.write("note", state.step, text=text)
+            ),
             exchange=Exchange(mesh.layout.stages),
             metrics=rows,
             stop=stop,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint import HuggingFaceStorageReader
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
 
 from deepseek.errors import InputError
 from deepseek.training.checkpoint.tensors import (
@@ -46,7 +46,7 @@ def load_tensors(place: Path, tensors: dict[str, torch.Tensor]) -> None:
     with warnings.catch_warnings():
         # A single process is what we mean.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        dcp.load(
+        load(
             tensors,
             storage_reader=HuggingFaceStorageReader(str(place)),
             no_dist=not dist.is_initialized(),

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
-from torch.distributed.checkpoint import HuggingFaceStorageWriter
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
+from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from deepseek.training.checkpoint.folder import CheckpointFolder
 
@@ -62,7 +62,7 @@ class CheckpointWriter:
         if self._group is not None:
             dist.barrier(self._group)
         self._step, self._state = step, state
-        saved = dcp.async_save(
+        saved = async_save(
             dict(tensors),
             storage_writer=HuggingFaceStorageWriter(str(place), save_distributed=True),
             process_group=self._group,

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
-from torch.distributed.optim import ZeroRedundancyOptimizer
 
 __all__ = ["empty_optimizer_state", "named_weights", "optimizer_tensors", "weight_tensors"]
 
@@ -74,11 +73,10 @@ def empty_optimizer_state(
 
 
 def _inner(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    if isinstance(optimizer, ZeroRedundancyOptimizer):
-        inner = optimizer.optim
-        assert isinstance(inner, torch.optim.Optimizer)
-        return inner
-    return optimizer
+    """The optimizer itself, or the one of this process's share inside a ZeroRedundancyOptimizer."""
+    inner = getattr(optimizer, "optim", optimizer)
+    assert isinstance(inner, torch.optim.Optimizer)
+    return inner
 
 
 def _state_of(optimizer: torch.optim.Optimizer) -> dict[torch.Tensor, dict[str, torch.Tensor]]:
