@@ -9,55 +9,77 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deepseek.distributed.clip import clip_grad_norm
-    from deepseek.distributed.launcher import launch
-    from deepseek.distributed.layout import Layout, Schedule, Strategy, Wire, micro_batches
+    from deepseek.distributed.costs import Costs, estimate_costs, measure_costs
+    from deepseek.distributed.launcher import RankError, launch
+    from deepseek.distributed.layout import Layout, Schedule, Strategy, Wire
     from deepseek.distributed.mesh import Mesh, all_reduce_mean, barrier, is_leader, seed_rank
-    from deepseek.distributed.pipeline import PipelineRunner, owned_stages, stage_count
-    from deepseek.distributed.sharding import gradient_sync, optimizer_for, shard
-    from deepseek.distributed.stages import split
+    from deepseek.distributed.pipeline import PipelineRunner, owned_stages
+    from deepseek.distributed.reporting import report
+    from deepseek.distributed.schedules import micro_batches, stage_count
+    from deepseek.distributed.sharding import gradient_sync, optimizer_for, shard, unwrap
+    from deepseek.distributed.stages import Stage, split
+    from deepseek.distributed.wire import load_wire_state, wire_state
 
 _HOMES = {
+    "Costs": "costs",
     "Layout": "layout",
     "Mesh": "mesh",
     "PipelineRunner": "pipeline",
+    "RankError": "launcher",
     "Schedule": "layout",
+    "Stage": "stages",
     "Strategy": "layout",
     "Wire": "layout",
     "all_reduce_mean": "mesh",
     "barrier": "mesh",
     "clip_grad_norm": "clip",
+    "estimate_costs": "costs",
     "gradient_sync": "sharding",
     "is_leader": "mesh",
     "launch": "launcher",
-    "micro_batches": "layout",
+    "load_wire_state": "wire",
+    "measure_costs": "costs",
+    "micro_batches": "schedules",
     "optimizer_for": "sharding",
     "owned_stages": "pipeline",
+    "report": "reporting",
     "seed_rank": "mesh",
     "shard": "sharding",
     "split": "stages",
-    "stage_count": "pipeline",
+    "stage_count": "schedules",
+    "unwrap": "sharding",
+    "wire_state": "wire",
 }
 
 __all__ = [
+    "Costs",
     "Layout",
     "Mesh",
     "PipelineRunner",
+    "RankError",
     "Schedule",
+    "Stage",
     "Strategy",
     "Wire",
     "all_reduce_mean",
     "barrier",
     "clip_grad_norm",
+    "estimate_costs",
     "gradient_sync",
     "is_leader",
     "launch",
+    "load_wire_state",
+    "measure_costs",
     "micro_batches",
     "optimizer_for",
     "owned_stages",
+    "report",
     "seed_rank",
     "shard",
     "split",
     "stage_count",
+    "unwrap",
+    "wire_state",
 ]
 
 

@@ -10,7 +10,7 @@ from typing import Literal, Self, get_args
 
 from deepseek.errors import InputError
 
-__all__ = ["Layout", "Schedule", "Strategy", "Wire", "check_wire", "micro_batches"]
+__all__ = ["SHARDED", "Layout", "Schedule", "Strategy", "Wire", "check_wire"]
 
 Strategy = Literal["none", "optimizer", "gradient", "full", "hybrid"]
 """What is kept in shards: nothing, the optimiser's state, gradients too, parameters too; hybrid
@@ -24,8 +24,7 @@ Schedule = Literal[
 ]
 """In which order a stage runs the forward and backward passes of its micro-batches."""
 
-_SHARDED: frozenset[Strategy] = frozenset({"gradient", "full", "hybrid"})
-_ROWS_PER_MICRO_BATCH = 256
+SHARDED: frozenset[Strategy] = frozenset({"gradient", "full", "hybrid"})
 
 
 def _divisors(number: int) -> list[int]:
@@ -102,7 +101,7 @@ class Layout:
             raise InputError(
                 f"expected the hybrid strategy with a number of shards, got {strategy!r}"
             )
-        if strategy not in _SHARDED:
+        if strategy not in SHARDED:
             return cls(replicas=data, stages=pipeline_stages)
         if strategy != "hybrid":
             return cls(shards=data, stages=pipeline_stages)
@@ -134,27 +133,8 @@ def check_wire(strategy: Strategy, wire: Wire) -> None:
         raise InputError(
             f"expected a wire precision, got {wire!r}", hint=f"one of {', '.join(get_args(Wire))}"
         )
-    if wire != "fp32" and strategy not in _SHARDED:
+    if wire != "fp32" and strategy not in SHARDED:
         raise InputError(
             f"expected a sharded strategy with wire precision {wire}, got {strategy!r}",
-            hint=f"use one of {', '.join(s for s in get_args(Strategy) if s in _SHARDED)}",
+            hint=f"use one of {', '.join(s for s in get_args(Strategy) if s in SHARDED)}",
         )
-
-
-def micro_batches(batch: int, stages: int) -> int:
-    """Micro-batches of a pipeline: max(stages, ceil(batch / 256)), as the article has it.
-
-    Args:
-        batch: Rows that one column of stages sees in a step.
-        stages: Stages of the pipeline, virtual ones included.
-
-    Raises:
-        InputError: The batch has fewer rows than micro-batches, or does not divide into them.
-    """
-    count = max(stages, -(-batch // _ROWS_PER_MICRO_BATCH))
-    if batch < count:
-        raise InputError(
-            f"expected a batch of at least {count} rows for {stages} pipeline stages, got {batch}",
-            hint=f"use a batch of {count} or more, or fewer stages",
-        )
-    return count

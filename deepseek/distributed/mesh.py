@@ -47,9 +47,7 @@ class Mesh:
         """
         world = dist.get_world_size() if dist.is_initialized() else 1
         if layout.world_size != world:
-            raise InputError(
-                f"expected {layout.world_size} processes for {layout}, got {world}"
-            )
+            raise InputError(f"expected {layout.world_size} processes for {layout}, got {world}")
         if world == 1:
             return cls(layout, None)
         devices = init_device_mesh(
@@ -59,6 +57,11 @@ class Mesh:
         )
         stage, replica, shard = (devices.get_local_rank(dim) for dim in _DIMS)
         return cls(layout, devices, dist.get_rank(), stage, replica, shard)
+
+    @property
+    def device_type(self) -> str:
+        """Where tensors live: ``cpu`` or ``cuda``."""
+        return "cpu" if self.devices is None else self.devices.device_type
 
     @property
     def data_rank(self) -> int:

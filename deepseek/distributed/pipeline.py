@@ -1,41 +1,57 @@
 """Stages that work on different micro-batches at the same time."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.pipelining import PipelineStage
-from torch.distributed.pipelining.schedules import ScheduleInterleaved1F1B
+from torch.distributed.pipelining.schedules import get_schedule_class
 
-from deepseek.distributed.layout import Schedule, micro_batches
+from deepseek.distributed.layout import Schedule
 from deepseek.distributed.mesh import Mesh
+from deepseek.distributed.reduction import mean_gradients
+from deepseek.distributed.schedules import SCHEDULES, micro_batches, parts_of
+from deepseek.distributed.stages import Stage
+from deepseek.distributed.ties import TiedParameters
+from deepseek.errors import DeepseekError, InputError
 
-__all__ = ["PipelineRunner", "owned_stages", "stage_count"]
+__all__ = ["PipelineRunner", "owned_stages"]
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
-
-def stage_count(schedule: Schedule, stages: int) -> int:
-    """Into how many parts a model is split for so many processes in a row."""
-    return stages * (2 if schedule in ("zbv", "dualpipev") else 1)
+Loss = Callable[[Tensor, Tensor], Tensor]
+Reduction = Literal["mean", "sum"]
 
 
-def owned_stages(mesh: Mesh, schedule: Schedule) -> tuple[int, ...]:
-    """The parts that this process runs."""
-    if stage_count(schedule, 1) == 2:
-        return (mesh.stage, 2 * mesh.layout.stages - 1 - mesh.stage)
-    return (mesh.stage,)
+def owned_stages(
+    mesh: Mesh, schedule: Schedule = "interleaved", chunks: int = 1
+) -> tuple[int, ...]:
+    """The parts of the model that this process runs: what ``split`` is told to keep.
+
+    Args:
+        mesh: Where this process stands.
+        schedule: The order of passes.
+        chunks: Parts of a process, for the looped schedules.
+    """
+    return parts_of(schedule, mesh.stage, mesh.layout.stages, chunks)
 
 
 class PipelineRunner:
-    """Runs a step of training through all stages.
+    """Runs steps of training through all stages of a model.
+
+    All processes of a row of stages are given the same inputs and targets.
 
     Args:
-        modules: The stages of this process, sharded, in the order of :func:`owned_stages`.
-        mesh: Where this process stands.
-        loss: From the model's output and targets of a micro-batch, its mean loss.
-        schedule: In which order passes run.
+        modules: The stages that :func:`owned_stages` names, each as ``shard`` returned it.
+        mesh: Where this process stands; its layout has at least two stages.
+        loss: From the model's output and the targets of a micro-batch, a scalar.
+        schedule: The order of passes.
+        reduction: What ``loss`` takes over the rows of a micro-batch and ``step`` over the
+            micro-batches. With ``"sum"`` the loss itself divides, by the tokens of a batch say.
+
+    Raises:
+        InputError: The stages are not those of this process in this schedule.
     """
 
     def __init__(
@@ -45,39 +61,146 @@ class PipelineRunner:
         loss: Loss,
         *,
         schedule: Schedule = "interleaved",
+        reduction: Reduction = "mean",
     ) -> None:
+        self._stages = [module for module in modules if isinstance(module, Stage)]
+        group = mesh.group("stage")
+        if group is None or len(self._stages) < len(modules) or not modules:
+            raise InputError("expected stages made by split, and a layout of at least two stages")
+        self._count = self._stages[0].count
+        self._width = mesh.layout.stages
+        own = tuple(stage.index for stage in self._stages)
+        expected = parts_of(schedule, mesh.stage, self._width, self._chunks(schedule))
+        if own != expected:
+            raise InputError(
+                f"expected stages {expected} on this process for schedule {schedule}, got {own}"
+            )
         self._mesh = mesh
-        self._group = mesh.group("stage")
+        self._group = group
         self._loss = loss
-        (self._module,) = modules
-        self._runs: dict[tuple[object, ...], ScheduleInterleaved1F1B] = {}
+        self._schedule: Schedule = schedule
+        self._reduction = reduction
+        self._owner = {
+            part: place
+            for place in range(self._width)
+            for part in parts_of(schedule, place, self._width, self._chunks(schedule))
+        }
+        self._ties = TiedParameters(self._stages, self._owner.__getitem__, group)
+        self._prepared: dict[object, Any] = {}
+        if SCHEDULES[schedule].splits_backward:
+            # The pass for weights looks for the tensors of the forward pass: gathering them anew
+            # in between gives wrong gradients (torch 2.13). They stay whole during a step.
+            for stage in self._stages:
+                if isinstance(stage, FSDPModule):
+                    stage.set_reshard_after_forward(False)
 
-    def step(self, inputs: Mapping[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
-        """Forward and backward through every stage; gradients are left in the parameters.
+    def _chunks(self, schedule: Schedule) -> int:
+        return 1 if SCHEDULES[schedule].v_shaped else self._count // self._width
+
+    def step(self, inputs: Mapping[str, Tensor], targets: Tensor) -> Tensor:
+        """Forward and backward through all stages; leaves the batch's gradients in parameters.
+
+        Gradients are the mean over the processes that see different data.
 
         Args:
-            inputs: Keyword arguments of the model, batch first, the same on all stages.
+            inputs: Keyword arguments of the model, batch first.
             targets: What the loss compares with, batch first.
 
         Returns:
-            The mean loss of this column's batch, the same on every stage.
+            This row's loss, the same on each of its stages.
+
+        Raises:
+            InputError: The batch does not divide into micro-batches.
         """
-        rows = len(targets)
-        key = tuple((name, tensor.shape) for name, tensor in inputs.items())
-        if key not in self._runs:
-            stage = PipelineStage(
-                self._module,
-                self._mesh.stage,
-                self._mesh.layout.stages,
-                targets.device,
-                group=self._group,
+        losses: list[Tensor] = []
+        last = self._count - 1 in {stage.index for stage in self._stages}
+        run = self._prepare(inputs, targets)
+        try:
+            run.step(
+                target=targets if last else None, losses=losses, return_outputs=False, **inputs
             )
-            self._runs[key] = ScheduleInterleaved1F1B(
-                [stage], micro_batches(rows, self._mesh.layout.stages), loss_fn=self._loss
+        except RuntimeError as error:
+            if isinstance(error.__cause__, DeepseekError):
+                raise error.__cause__ from None
+            raise
+        replicas = self._mesh.group("replicate")
+        for stage in self._stages:
+            if replicas is not None and not isinstance(stage, FSDPModule):
+                mean_gradients(stage.parameters(), replicas)
+        self._ties.sum_gradients()
+        return self._tell([loss.detach() for loss in losses], targets.device)
+
+    def _prepare(self, inputs: Mapping[str, Tensor], targets: Tensor) -> Any:
+        """The schedule for inputs of this shape; it learns the shapes between stages once."""
+        shapes = tuple((name, tensor.shape, tensor.dtype) for name, tensor in inputs.items())
+        if shapes not in self._prepared:
+            kind = SCHEDULES[self._schedule]
+            stages = [
+                PipelineStage(stage, stage.index, self._count, targets.device, group=self._group)
+                for stage in self._stages
+            ]
+            self._prepared[shapes] = get_schedule_class(kind.torch_name)(
+                stages if kind.looped else stages[0],
+                micro_batches(len(targets), self._width, self._schedule),
+                loss_fn=self._loss,
+                scale_grads=self._reduction == "mean",
             )
-        losses: list[torch.Tensor] = []
-        target = targets if self._mesh.is_last_stage else None
-        self._runs[key].step(target=target, losses=losses, return_outputs=False, **inputs)
-        loss = torch.stack(losses).mean().detach() if losses else torch.zeros(())
-        dist.broadcast(loss, group_src=self._mesh.layout.stages - 1, group=self._group)
-        return loss
+        return self._prepared[shapes]
+
+    def _tell(self, losses: list[Tensor], device: torch.device) -> Tensor:
+        """The whole loss, from the process that has the last stage to all of the row."""
+        total = torch.zeros((), device=device)
+        if losses:
+            each = torch.stack(losses).float()
+            total = each.mean() if self._reduction == "mean" else each.sum()
+        dist.broadcast(total, group_src=self._owner[self._count - 1], group=self._group)
+        return total
+
+    @torch.no_grad()
+    def evaluate(
+        self, inputs: Mapping[str, Tensor], targets: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Forward only, for a batch of any number of rows.
+
+        Args:
+            inputs: Keyword arguments of the model, batch first.
+            targets: What the loss compares with, batch first.
+
+        Returns:
+            This row's loss, the same on each of its stages, and the model's output, on the
+            process of the last stage only.
+        """
+        pieces = min(self._width, len(targets))
+        rows = [dict(zip(inputs, part, strict=True)) for part in zip(
+            *(tensor.tensor_split(pieces) for tensor in inputs.values()), strict=True)]  # fmt: skip
+        outputs = [output for part in rows if (output := self._pass(part)) is not None]
+        output = torch.cat(outputs) if outputs else None
+        losses = [] if output is None else [self._loss(output, targets)]
+        return self._tell(losses, targets.device), output
+
+    def _pass(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """One forward pass; the output where this process has the last stage."""
+        hidden: Tensor | None = None
+        here = dist.get_rank(self._group)
+        for stage in self._stages:
+            before, after = stage.index - 1, stage.index + 1
+            if before >= 0 and self._owner[before] != here:
+                hidden = self._receive(self._owner[before], next(iter(inputs.values())).device)
+            hidden = stage(*[hidden] if before >= 0 else [], **inputs)
+            if after == self._count:
+                return hidden
+            if self._owner[after] != here:
+                self._send(hidden, self._owner[after])
+        return None
+
+    def _send(self, hidden: Tensor, to: int) -> None:
+        dist.send_object_list([(hidden.shape, hidden.dtype)], group=self._group, group_dst=to)
+        dist.send(hidden.contiguous(), group=self._group, group_dst=to)
+
+    def _receive(self, sender: int, device: torch.device) -> Tensor:
+        form: list[Any] = [None]
+        dist.recv_object_list(form, group=self._group, group_src=sender)
+        shape, dtype = form[0]
+        hidden = torch.empty(shape, dtype=dtype, device=device)
+        dist.recv(hidden, group=self._group, group_src=sender)
+        return hidden

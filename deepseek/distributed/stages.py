@@ -1,144 +1,277 @@
 """A model cut into stages that run one after the other, each with only what it owns.
 
-A model is an entrance, a list of equal blocks, and an exit. Every stage keeps the whole model's
-own forward function and names; what it does not own is replaced by stand-ins without parameters:
-the entrance and the block before the first own block hand in the hidden state that was received,
-blocks of others hand it through, and behind the last own block the pass is left.
+Every stage keeps the whole model's forward function and names. What it does not own is replaced
+by stand-ins without parameters: its entrance and the block before its first own block hand in the
+hidden state that was received, blocks of others hand it through, and behind the last own block the
+forward pass is left. So masks, positions and whatever else a model computes on its way are the
+model's own, and nothing has to be known about its family.
 """
 
 import copy
-from collections.abc import Collection, Sequence
-from itertools import pairwise
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
 from torch import nn
 
+from deepseek.distributed.anatomy import Anatomy, anatomy
+from deepseek.distributed.costs import Costs, balance, estimate_costs
 from deepseek.errors import InputError
 
-__all__ = ["Stage", "block_list", "split"]
+__all__ = ["Stage", "Tie", "output_of", "split"]
 
 
-class _Reached(Exception):  # noqa: N818  # a way out of a forward pass, not an error
+@dataclass(frozen=True)
+class Tie:
+    """One parameter that several stages hold: each trains its copy with the sum of the gradients.
+
+    Attributes:
+        names: The parameter's name by stage.
+    """
+
+    names: Mapping[int, str]
+
+
+@dataclass
+class _Inbox:
+    """The hidden state that a stage received, while its forward pass runs."""
+
+    hidden: torch.Tensor | None = None
+    opened: bool = field(default=False)  # whether the first own block has been reached
+
+
+class _Reached(Exception):  # noqa: N818  # the way out of a forward pass, no error
     def __init__(self, hidden: torch.Tensor) -> None:
         super().__init__()
         self.hidden = hidden
 
 
-class _Received(nn.Module):
-    """Whatever comes in, hands on the hidden state that this stage received."""
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else next(iter(kwargs.values()))
 
-    def __init__(self) -> None:
+
+class _Entrance(nn.Module):
+    """In place of a module of the entrance: the received state, which has the right shape."""
+
+    def __init__(self, name: str, inbox: _Inbox) -> None:
         super().__init__()
-        self.hidden: torch.Tensor | None = None
+        self._name = name
+        self._inbox = inbox
 
     def forward(self, *_: Any, **__: Any) -> torch.Tensor:
-        assert self.hidden is not None
-        return self.hidden
+        if self._inbox.opened or self._inbox.hidden is None:
+            raise InputError(
+                f"expected {self._name}, which is registered before the blocks, to run only "
+                "before them",
+                hint="register modules in the order in which they run, or train in one stage",
+            )
+        return self._inbox.hidden
+
+
+class _Before(nn.Module):
+    """In place of the block before the first own one: the received state enters here."""
+
+    def __init__(self, inbox: _Inbox) -> None:
+        super().__init__()
+        self._inbox = inbox
+
+    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
+        assert self._inbox.hidden is not None
+        self._inbox.opened = True
+        return self._inbox.hidden
 
 
 class _Through(nn.Module):
-    def forward(self, hidden: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        return hidden
+    """In place of an earlier block of another stage."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return _first(args, kwargs)
 
 
-class _Leave(nn.Module):
-    def forward(self, hidden: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        raise _Reached(hidden)
+class _Behind(nn.Module):
+    """In place of the block after the last own one."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        raise _Reached(_first(args, kwargs))
+
+
+class _Absent(nn.Module):
+    """In place of a module of the exit, which only the last stage reaches."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
+
+    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
+        raise InputError(
+            f"expected {self._name}, which is registered after the blocks, to run only after them",
+            hint="register modules in the order in which they run, or train in one stage",
+        )
 
 
 class Stage(nn.Module):
     """One part of a model.
 
     Attributes:
-        model: The model with stand-ins for what other stages own: names are as in the whole.
+        model: The model with stand-ins for what other stages own; names are as in the whole.
         index: Which stage this is.
         count: Of how many.
+        blocks: Its own blocks.
+        ties: The parameters that stages of this model share.
     """
 
-    def __init__(self, model: nn.Module, index: int, count: int, received: _Received) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        index: int,
+        count: int,
+        blocks: tuple[nn.Module, ...],
+        ties: tuple[Tie, ...],
+        inbox: _Inbox,
+    ) -> None:
         super().__init__()
         self.model = model
         self.index = index
         self.count = count
-        self._received = received
+        self.blocks = blocks
+        self.ties = ties
+        self._inbox = inbox
+        if index:
+            blocks[0].register_forward_pre_hook(self._check_handed_in, with_kwargs=True)
 
     def forward(self, *hidden: torch.Tensor, **inputs: torch.Tensor) -> torch.Tensor:
-        """The hidden state behind this stage's blocks, or the model's output from the last one."""
-        self._received.hidden = hidden[0] if hidden else None
+        """Run the stage.
+
+        Args:
+            hidden: What the stage before returned; nothing for the first.
+            inputs: Keyword arguments of the whole model, the same for each stage.
+
+        Returns:
+            The hidden state behind the last own block; from the last stage, the model's output.
+        """
+        self._inbox.hidden = hidden[0] if hidden else None
+        self._inbox.opened = False
         try:
-            output = self.model(**inputs)
+            return output_of(self.model(**inputs))
         except _Reached as reached:
             return reached.hidden
         finally:
-            self._received.hidden = None
-        return output if isinstance(output, torch.Tensor) else output.logits
+            self._inbox.hidden = None
+
+    def _check_handed_in(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        sent = self._inbox.hidden
+        # Recomputation of a checkpointed block comes when the pass is over.
+        if sent is None or torch.compiler.is_compiling():
+            return
+        found = _first(args, kwargs)
+        if found.data_ptr() != sent.data_ptr() or found.shape != sent.shape:
+            raise InputError(
+                "expected blocks that hand a tensor to the next block unchanged, got "
+                f"{type(self.model).__name__}, which changes it between blocks",
+                hint="train it with one pipeline stage and a sharding strategy",
+            )
 
 
-def block_list(module: nn.Module) -> list[nn.Module]:
-    """The model's repeated blocks that carry parameters: those of its outermost list."""
-    for child in module.modules():
-        if isinstance(child, nn.ModuleList) and len(child) > 1:
-            return [block for block in child if next(block.parameters(), None) is not None]
-    return []
-
-
-def _balance(costs: Sequence[float], stages: int) -> list[int]:
-    size, rest = divmod(len(costs), stages)
-    starts = [0]
-    for index in range(stages):
-        starts.append(starts[-1] + size + (index < rest))
-    return starts
+def output_of(output: Any) -> torch.Tensor:
+    """The tensor that matters of what a model returned: itself, its logits, or its first."""
+    if isinstance(output, torch.Tensor):
+        return output
+    logits = getattr(output, "logits", None)
+    found: torch.Tensor = output[0] if logits is None else logits
+    return found
 
 
 def split(
     model: nn.Module,
     stages: int,
-    costs: Sequence[float] | None = None,
+    costs: Costs | None = None,
     *,
     keep: Collection[int] | None = None,
 ) -> list[Stage]:
     """Cut a model into stages of about equal cost.
 
+    Stages share the model's modules: nothing is copied but what two stages need, such as a head
+    tied to the embeddings. A model on the meta device stays there.
+
     Args:
-        model: A model with one list of equal blocks.
-        stages: How many.
-        costs: What entrance, each block and exit cost.
-        keep: The stages to make, all by default.
+        model: An entrance, one list of equal blocks, an exit, registered in that order.
+        stages: How many; each gets at least one block.
+        costs: What each part costs, the same on every process; estimated by default.
+        keep: Which stages to make, all by default.
 
     Raises:
-        InputError: The model has no such list, or fewer blocks than stages.
+        InputError: The model is not of this form, or has fewer blocks than stages.
     """
-    path, blocks = next(
-        (name, child)
-        for name, child in model.named_modules()
-        if isinstance(child, nn.ModuleList) and len(child) > 1
-    )
-    if stages > len(blocks):
+    parts = anatomy(model)
+    if stages > parts.depth:
         raise InputError(
-            f"expected at most {len(blocks)} stages, one a block of {path}, got {stages}"
+            f"expected at most {parts.depth} stages, one a block of {parts.blocks}, got {stages}",
+            hint=f"use {parts.depth} stages or fewer",
         )
-    bounds = list(pairwise(_balance([1.0] * len(blocks), stages)))
-    base, _, _ = path.rpartition(".")
-    entrance = [
-        module
-        for module in model.get_submodule(base).children()
-        if isinstance(module, nn.Embedding) or type(module).__name__.endswith("Embeddings")
-    ]
-    made = []
-    for index, (start, stop) in enumerate(bounds):
-        if keep is not None and index not in keep:
-            continue
-        received = _Received()
-        memo: dict[int, Any] = {id(p): p for p in model.parameters()}
-        for number, block in enumerate(blocks):
-            if not start <= number < stop:
-                memo[id(block)] = (
-                    _Through() if number < start - 1 else received if number < start else _Leave()
-                )
-            else:
-                memo[id(block)] = block
-        if index:
-            memo |= {id(module): received for module in entrance}
-        made.append(Stage(copy.deepcopy(model, memo), index, stages, received))
-    return made
+    sizes = balance(costs or estimate_costs(model, parts), stages)
+    bounds = list(pairwise(accumulate(sizes, initial=0)))
+    ties = _ties(model, parts, bounds)
+    indices = range(stages) if keep is None else sorted(keep)
+    return [_stage(model, parts, index, bounds, ties) for index in indices]
+
+
+def _stage(
+    model: nn.Module,
+    parts: Anatomy,
+    index: int,
+    bounds: list[tuple[int, int]],
+    ties: tuple[Tie, ...],
+) -> Stage:
+    start, stop = bounds[index]
+    first, last = index == 0, index == len(bounds) - 1
+    inbox = _Inbox()
+    blocks = list(model.get_submodule(parts.blocks).children())
+    others = {
+        number: _Through() if number < start - 1 else _Before(inbox) for number in range(start)
+    } | {number: _Behind() for number in range(stop, parts.depth)}
+    memo: dict[int, Any] = {
+        id(block): others.get(number, block) for number, block in enumerate(blocks)
+    }
+    for name in parts.entrance:
+        module = model.get_submodule(name)
+        if first:
+            memo[id(module)] = module
+        elif _has_parameters(module) or isinstance(module, nn.Dropout):
+            memo[id(module)] = _Entrance(name, inbox)
+    copied = {tie.names[index] for tie in ties if index in tie.names and index > min(tie.names)}
+    for name in parts.exit:
+        module = model.get_submodule(name)
+        if last and not any(tied.startswith(f"{name}.") for tied in copied):
+            memo[id(module)] = module
+        elif not last and _has_parameters(module):
+            memo[id(module)] = _Absent(name)
+    # What the memo does not name is copied: the modules around the parts, and tied heads.
+    skeleton = copy.deepcopy(model, memo)
+    return Stage(skeleton, index, len(bounds), tuple(blocks[start:stop]), ties, inbox)
+
+
+def _has_parameters(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
+
+
+def _ties(model: nn.Module, parts: Anatomy, bounds: list[tuple[int, int]]) -> tuple[Tie, ...]:
+    """Parameters that appear in several stages, in the model's order."""
+    everywhere = range(len(bounds))
+    names: dict[int, dict[int, str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        holders = names.setdefault(id(parameter), {})
+        stages = everywhere if name in parts.loose else [_owner(name, parts, bounds)]
+        for stage in stages:
+            holders.setdefault(stage, name)
+    return tuple(Tie(holders) for holders in names.values() if len(holders) > 1)
+
+
+def _owner(name: str, parts: Anatomy, bounds: list[tuple[int, int]]) -> int:
+    if name.startswith(f"{parts.blocks}."):
+        number = int(name.removeprefix(f"{parts.blocks}.").partition(".")[0])
+        return next(stage for stage, (_, stop) in enumerate(bounds) if number < stop)
+    if any(name.startswith(f"{part}.") for part in parts.entrance):
+        return 0
+    return len(bounds) - 1
