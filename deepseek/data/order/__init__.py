@@ -1,0 +1,1 @@
+"""In which order records come: the same for every number of processes."""
