@@ -1,11 +1,9 @@
 """A running average of the weights, which often generalises better than the last ones."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import nn
 
-from deepseek.training.checkpoint.tensors import named_weights
+from deepseek.training.checkpoint.tensors import NamedWeights
 
 __all__ = ["WeightAverage"]
 
@@ -14,17 +12,17 @@ class WeightAverage:
     """The exponential average of parameters, in shards where they are sharded.
 
     Args:
-        modules: Those whose parameters are averaged.
+        weights: Those that are averaged, buffers excepted.
         decay: How much of the average stays in each step; 0 keeps no average.
     """
 
-    def __init__(self, modules: Sequence[nn.Module], decay: float) -> None:
+    def __init__(self, weights: NamedWeights, decay: float) -> None:
         self._decay = decay
         self._live: dict[str, torch.Tensor] = {}
         if decay > 0.0:
             self._live = {
                 name: tensor.detach()
-                for name, tensor in named_weights(modules)
+                for name, tensor in weights
                 if isinstance(tensor, nn.Parameter)
             }
         self._mean = {name: tensor.clone() for name, tensor in self._live.items()}

@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from deepseek.distributed.layout import Schedule, Strategy, Wire, check_wire, micro_batches
+from deepseek.distributed.layout import Schedule, Strategy, Wire, check_wire
 from deepseek.errors import InputError
 from deepseek.units import parse_share
 
 __all__ = ["OptimizerConfig", "ScheduleConfig", "TrainConfig"]
 
-_ARTICLE_MICRO_BATCH = 256
 _FEWEST = {"none": 1, "optimizer": 2, "gradient": 2, "full": 2, "hybrid": 4}
 
 
@@ -146,6 +145,11 @@ class TrainConfig:
             pipeline_stages=self.pipeline_stages,
         )
         check_wire(self.shard_strategy, self.wire)
+        if self.accumulate is not None and self.pipeline_stages > 1:
+            raise InputError(
+                "expected no --accumulate with a pipeline, got both",
+                hint="a pipeline takes max(stages, ceil(batch/256)) micro-batches",
+            )
         if self.overwrite and self.resume:
             raise InputError("expected --overwrite or --resume, got both")
         if self.resume and self.output is None:
@@ -161,23 +165,3 @@ class TrainConfig:
         if self.nproc is not None:
             return self.nproc
         return self.pipeline_stages if self.pipeline_stages > 1 else _FEWEST[self.shard_strategy]
-
-    def parts_of(self, rows: int) -> int:
-        """Micro-batches of the ``rows`` records that a process sees in a step.
-
-        Raises:
-            InputError: There are fewer records than micro-batches.
-        """
-        if self.accumulate is not None:
-            parts = self.accumulate
-        elif self.pipeline_stages > 1:
-            return micro_batches(rows, self.pipeline_stages)
-        else:
-            parts = max(1, self.batch_size // _ARTICLE_MICRO_BATCH)
-        if rows < parts:
-            raise InputError(
-                f"expected at least {parts} records for {parts} micro-batches, got {rows} of a "
-                f"batch of {self.batch_size}",
-                hint="raise --batch_size or lower --accumulate",
-            )
-        return parts

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from deepseek.distributed import gradient_sync
+from deepseek.distributed import gradient_sync, unwrap
 from deepseek.training.loss import hits, logits_of, summed_loss
 from deepseek.training.precision import autocast
 from deepseek.training.tasks.task import Batch
@@ -51,14 +51,12 @@ class DataEngine:
 
     Attributes:
         model: What is called.
-        bare: The model under what is called, with its own names.
         parts: In how many parts a batch is cut.
         precision: What matrix products compute in.
         device: Where.
     """
 
     model: nn.Module
-    bare: nn.Module
     parts: int
     precision: str
     device: torch.device
@@ -66,7 +64,7 @@ class DataEngine:
     @property
     def modules(self) -> Sequence[nn.Module]:
         """The whole model, or our shards of it."""
-        return (self.bare,)
+        return (unwrap(self.model),)
 
     def step(self, batch: Batch, weight: float) -> torch.Tensor:
         """Forward and backward, part after part; gradients meet in the last."""

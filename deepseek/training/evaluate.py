@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from math import exp
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from deepseek.training.data.records import Records
 from deepseek.training.engine import Engine
@@ -53,7 +55,7 @@ def evaluate(
     for module in engine.modules:
         module.eval()
     for begin in range(part * share, len(records) + part * share, batch_size):
-        places = torch.arange(begin, begin + share)
+        places = np.arange(begin, begin + share)
         score = engine.score(batch := _judged(records, task, places))
         sums += torch.stack(
             [score.loss.double().cpu(), score.hits.double().cpu(), batch.asked.double()]
@@ -64,8 +66,8 @@ def evaluate(
     return Evaluation(loss=loss / max(asked, 1), accuracy=hit / max(asked, 1), labels=int(asked))
 
 
-def _judged(records: Records, task: Task, places: torch.Tensor) -> Batch:
+def _judged(records: Records, task: Task, places: NDArray[np.int64]) -> Batch:
     ids = places % len(records)
-    inputs, labels = task.prepare(records.gather(ids), ids)
-    labels[places >= len(records)] = IGNORED
-    return Batch(inputs=inputs, labels=labels, ids=ids)
+    inputs, labels = task.prepare(records.gather(ids), torch.from_numpy(ids))
+    labels[torch.from_numpy(places >= len(records))] = IGNORED
+    return Batch(inputs=inputs, labels=labels, ids=torch.from_numpy(ids))

@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from deepseek.outputs import staged
 from deepseek.training.checkpoint.load import load_tensors, saved_sizes
-from deepseek.training.checkpoint.tensors import named_weights
+from deepseek.training.checkpoint.tensors import NamedWeights, shared_names
 
 __all__ = ["export_model"]
 
@@ -71,7 +71,7 @@ def _without_bars() -> Iterator[None]:
 def _fill(model: nn.Module, checkpoint: Path) -> None:
     saved = saved_sizes(checkpoint)
     wanted: dict[str, torch.Tensor] = {}
-    for name, tensor in named_weights([model]):
+    for name, tensor in NamedWeights([model], shared_names(model)):
         averaged = f"average.{name}"
         wanted[averaged if averaged in saved else f"model.{name}"] = tensor.detach()
     load_tensors(checkpoint, wanted)

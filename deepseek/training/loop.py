@@ -11,7 +11,7 @@ from deepseek.distributed import Mesh
 from deepseek.errors import InputError
 from deepseek.training.average import WeightAverage
 from deepseek.training.checkpoint.save import CheckpointWriter
-from deepseek.training.checkpoint.tensors import optimizer_tensors, weight_tensors
+from deepseek.training.checkpoint.tensors import NamedWeights, optimizer_tensors
 from deepseek.training.config import TrainConfig
 from deepseek.training.data.records import Records
 from deepseek.training.data.stream import Stream
@@ -37,6 +37,7 @@ class Rig:
 
     Attributes:
         engine: Learns from a batch.
+        weights: What this process holds of the model.
         optimizer: Moves the weights.
         average: Follows them.
         stream: Gives batches.
@@ -49,6 +50,7 @@ class Rig:
     """
 
     engine: Engine
+    weights: NamedWeights
     optimizer: torch.optim.Optimizer
     average: WeightAverage
     stream: Stream
@@ -163,10 +165,9 @@ def judge(rig: Rig, config: TrainConfig) -> Evaluation:
 
 def _save(rig: Rig, state: RunState) -> None:
     began = time.perf_counter()
-    modules = rig.engine.modules
     tensors = {
-        **weight_tensors(modules),
-        **optimizer_tensors(modules, rig.optimizer),
+        **rig.weights.tensors(),
+        **optimizer_tensors(rig.weights, rig.optimizer),
         **rig.average.tensors,
     }
     rig.writer.save(state.step, tensors, state.to_json())

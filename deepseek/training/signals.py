@@ -1,4 +1,4 @@
-"""A polite kill ends a run after the step it is in, so that it can be saved."""
+"""A polite kill, or Ctrl-C, ends a run after the step it is in, so that it can be saved."""
 
 import signal
 import threading
@@ -18,17 +18,25 @@ class StopRequest:
 
 @contextmanager
 def heeding() -> Iterator[StopRequest]:
-    """While inside, SIGTERM asks for an end instead of making one."""
+    """While inside, the first SIGTERM or SIGINT asks for an end instead of making one."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
     def ask(_number: int, _frame: object) -> None:
         request.asked = True
+        restore()
 
-    before = signal.signal(signal.SIGTERM, ask)
+    for number in before:
+        signal.signal(number, ask)
     try:
         yield request
     finally:
-        signal.signal(signal.SIGTERM, before)
+        restore()

@@ -10,6 +10,7 @@ from deepseek.training.config import TrainConfig
 from deepseek.training.data.prepare import prepare
 from deepseek.training.export import export_model
 from deepseek.training.follow import following
+from deepseek.training.layout import layout_of, share_of
 from deepseek.training.model import build_model, find_model
 from deepseek.training.report import make_report, write_json
 from deepseek.training.run_folder import open_run
@@ -18,6 +19,8 @@ from deepseek.training.torchrun import is_under_torchrun, lead_and_share, restar
 from deepseek.training.worker import Job, Summary, work
 
 __all__ = ["train"]
+
+_GRACE = 300.0  # seconds for a process to finish its step and save when asked to stop
 
 Say = Callable[[str], None]
 
@@ -45,9 +48,10 @@ def train(
         if restarts() > 0:
             config = replace(config, resume=True, overwrite=False)
         return launch(_train_as_rank, config, progress, say, nproc=1)
+    share_of(config, layout_of(config, config.processes))
     job = _prepare_job(config, progress, say)
     with following(job.run.metrics, config, progress, say):
-        summary = launch(work, job, nproc=config.processes)
+        summary = launch(work, job, nproc=config.processes, grace=_GRACE)
     return _finish(job, summary, say)
 
 

@@ -7,7 +7,6 @@ import torch.distributed as dist
 from torch import nn
 
 from deepseek.distributed import (
-    Layout,
     Mesh,
     is_leader,
     optimizer_for,
@@ -20,11 +19,13 @@ from deepseek.training.average import WeightAverage
 from deepseek.training.checkpoint.folder import read_state
 from deepseek.training.checkpoint.load import restore
 from deepseek.training.checkpoint.save import CheckpointWriter
+from deepseek.training.checkpoint.tensors import NamedWeights, shared_names
 from deepseek.training.config import TrainConfig
 from deepseek.training.data.prepared import Prepared
 from deepseek.training.data.stream import Stream
 from deepseek.training.engine import DataEngine, Engine
 from deepseek.training.exchange import Exchange
+from deepseek.training.layout import layout_of, share_of
 from deepseek.training.loop import Ending, Rig, run_loop
 from deepseek.training.memory import peak_bytes
 from deepseek.training.metrics import MetricsFile
@@ -78,12 +79,14 @@ def work(job: Job) -> Summary:
     """Train as one of the processes of the group, or as the only one."""
     config = job.config
     world = dist.get_world_size() if dist.is_initialized() else 1
-    mesh = Mesh.of(Layout.of(world, config.shard_strategy, config.pipeline_stages))
+    mesh = Mesh.of(layout_of(config, world))
     device = torch.device("cpu")
     task = TASKS[config.task](job.data.vocabulary, config.seed)
     torch.manual_seed(config.seed)  # every process draws the same weights
     model = build_model(job.source, task.auto_class, job.data.settings)
+    aliases = shared_names(model)
     engine = build_engine(model, config, mesh, device)
+    weights = NamedWeights(engine.modules, aliases)
     kind, options = optimizer_settings(config.optimizer)
     parameters = [p for module in engine.modules for p in module.parameters()]
     optimizer = optimizer_for(
@@ -93,11 +96,11 @@ def work(job: Job) -> Summary:
         strategy=config.shard_strategy,
         **options,
     )
-    average = WeightAverage(engine.modules, config.ema)
+    average = WeightAverage(weights, config.ema)
     state = RunState(scale=LossScale.of(config.precision))
     checkpoints = job.run.checkpoints
     if (latest := checkpoints.latest()) is not None:
-        restore(latest, engine.modules, optimizer, average.tensors)
+        restore(latest, weights, optimizer, average.tensors)
         state.take(read_state(latest))
     stream = Stream(
         records=job.data.train.open(pad=job.data.pad, longest=job.data.longest),
@@ -112,6 +115,7 @@ def work(job: Job) -> Summary:
     with MetricsFile(metrics, after=state.step) as rows, heeding() as stop:
         rig = Rig(
             engine=engine,
+            weights=weights,
             optimizer=optimizer,
             average=average,
             stream=stream,
@@ -129,28 +133,28 @@ def work(job: Job) -> Summary:
 
 
 def build_engine(model: nn.Module, config: TrainConfig, mesh: Mesh, device: torch.device) -> Engine:
-    """What learns, for the layout of the mesh."""
-    parts = config.parts_of(config.batch_size // mesh.layout.data_size)
-    strategy, wire = config.shard_strategy, config.wire
+    """What learns, for the layout of the mesh.
+
+    Raises:
+        InputError: The batch or the model does not suit the layout.
+    """
+    share = share_of(config, mesh.layout)
+    strategy, wire, schedule = config.shard_strategy, config.wire, config.pipeline_schedule
     model.to(device).train()
     if mesh.layout.stages == 1:
         return DataEngine(
             model=shard(model, mesh, strategy=strategy, wire=wire),
-            bare=model,
-            parts=parts,
+            parts=share.parts,
             precision=config.precision,
             device=device,
         )
-    schedule = config.pipeline_schedule
     stages = split(
         model, stage_count(schedule, mesh.layout.stages), keep=owned_stages(mesh, schedule)
     )
     return PipelineEngine(
         stages=[shard(stage, mesh, strategy=strategy, wire=wire) for stage in stages],
-        modules=[stage.model for stage in stages],
         mesh=mesh,
         schedule=schedule,
-        parts=parts,
         precision=config.precision,
         device=device,
     )

@@ -10,7 +10,7 @@ import torch
 
 from deepseek.data.packed.field import Field
 from deepseek.data.packed.writer import PackedWriter
-from deepseek.training.config import TrainConfig
+from deepseek.training.config import OptimizerConfig, TrainConfig
 from deepseek.training.metrics import read_metrics
 
 Make = Callable[..., TrainConfig]
@@ -42,7 +42,7 @@ def _few_threads_and_own_cache(
 
 @pytest.fixture(scope="session")
 def tokens(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A packed set of 60 records of 16 tokens that can be learnt: each token follows from the last."""
+    """A packed set of 60 records of 16 tokens in which each token follows from the last."""
     dest = tmp_path_factory.mktemp("data") / "tokens"
     with PackedWriter(dest, [Field("tokens", "int32", (16,))]) as writer:
         for record in range(60):
@@ -73,6 +73,7 @@ def tiny(tmp_path: Path, tokens: Path, tiny_model: Path) -> Make:
             "batch_size": 8,
             "eval_every": 0,
             "checkpoint_every": 0,
+            "optimizer": OptimizerConfig(lr=0.01),
         }
         return TrainConfig(**values | changes)
 

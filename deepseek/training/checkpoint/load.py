@@ -1,21 +1,21 @@
 """Read a checkpoint into a run of any layout."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import nn
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
 
 from deepseek.errors import InputError
 from deepseek.training.checkpoint.tensors import (
+    NamedWeights,
+    by_kind,
     empty_optimizer_state,
     optimizer_tensors,
-    weight_tensors,
 )
 
 __all__ = ["load_tensors", "restore", "saved_sizes"]
@@ -47,7 +47,7 @@ def load_tensors(place: Path, tensors: dict[str, torch.Tensor]) -> None:
         # A single process is what we mean.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         load(
-            tensors,
+            by_kind(tensors),
             storage_reader=HuggingFaceStorageReader(str(place)),
             no_dist=not dist.is_initialized(),
         )
@@ -55,7 +55,7 @@ def load_tensors(place: Path, tensors: dict[str, torch.Tensor]) -> None:
 
 def restore(
     place: Path,
-    modules: Sequence[nn.Module],
+    weights: NamedWeights,
     optimizer: torch.optim.Optimizer,
     extra: Mapping[str, torch.Tensor],
 ) -> None:
@@ -64,8 +64,8 @@ def restore(
     Raises:
         InputError: The checkpoint is of another model.
     """
-    empty_optimizer_state(modules, optimizer, saved_sizes(place))
+    empty_optimizer_state(weights, optimizer, saved_sizes(place))
     load_tensors(
         place,
-        {**weight_tensors(modules), **optimizer_tensors(modules, optimizer), **extra},
+        {**weights.tensors(), **optimizer_tensors(weights, optimizer), **extra},
     )

@@ -17,6 +17,7 @@ from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from deepseek.training.checkpoint.folder import CheckpointFolder
+from deepseek.training.checkpoint.tensors import by_kind
 
 __all__ = ["CheckpointWriter"]
 
@@ -63,7 +64,7 @@ class CheckpointWriter:
             dist.barrier(self._group)
         self._step, self._state = step, state
         saved = async_save(
-            dict(tensors),
+            by_kind(tensors),
             storage_writer=HuggingFaceStorageWriter(str(place), save_distributed=True),
             process_group=self._group,
             async_stager=self._stager,

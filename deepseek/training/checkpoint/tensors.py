@@ -6,50 +6,86 @@ be read by any other layout.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
-__all__ = ["empty_optimizer_state", "named_weights", "optimizer_tensors", "weight_tensors"]
+__all__ = ["NamedWeights", "by_kind", "empty_optimizer_state", "optimizer_tensors", "shared_names"]
 
 
-def named_weights(modules: Sequence[nn.Module]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and persistent buffers by name; one that is shared comes under its first name."""
-    seen: set[int] = set()
-    for module in modules:
-        for name, tensor in module.state_dict(keep_vars=True).items():
-            if id(tensor) not in seen:
-                seen.add(id(tensor))
-                yield name, tensor
+@dataclass(frozen=True, slots=True)
+class NamedWeights:
+    """The weights that this process holds, under the names of the whole model.
+
+    Attributes:
+        modules: Parts of the model that keep its names.
+        aliases: For each further name of a tied weight its first name. In a pipeline both may lie
+            on different processes; under one name they are one weight of the checkpoint.
+    """
+
+    modules: Sequence[nn.Module]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[tuple[str, torch.Tensor]]:
+        seen: set[str] = set()
+        for module in self.modules:
+            for own, tensor in module.state_dict(keep_vars=True).items():
+                name = self.aliases.get(own, own)
+                if name not in seen:
+                    seen.add(name)
+                    yield name, tensor
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Parameters and persistent buffers under their flat names, sharing their memory."""
+        return {f"model.{name}": tensor.detach() for name, tensor in self}
 
 
-def weight_tensors(modules: Sequence[nn.Module]) -> dict[str, torch.Tensor]:
-    """The weights under their flat names, sharing memory with the modules."""
-    return {f"model.{name}": tensor.detach() for name, tensor in named_weights(modules)}
+def by_kind(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    """The tensors in one mapping for each kind, as torch saves and loads them.
+
+    It logs every entry of the uppermost level, which would cost more than copying small ones.
+    """
+    kinds: dict[str, dict[str, torch.Tensor]] = {}
+    for flat, tensor in tensors.items():
+        kind, _, name = flat.partition(".")
+        kinds.setdefault(kind, {})[name] = tensor
+    return kinds
+
+
+def shared_names(model: nn.Module) -> dict[str, str]:
+    """For each further name of a tied weight of a whole model, its first name."""
+    first: dict[int, str] = {}
+    aliases = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        before = first.setdefault(id(tensor), name)
+        if before != name:
+            aliases[name] = before
+    return aliases
 
 
 def optimizer_tensors(
-    modules: Sequence[nn.Module], optimizer: torch.optim.Optimizer
+    weights: NamedWeights, optimizer: torch.optim.Optimizer
 ) -> dict[str, torch.Tensor]:
     """What the optimizer of this process remembers, sharing its memory."""
-    state = _state_of(optimizer)
+    state = _inner(optimizer).state
     return {
         f"optimizer.{name}.{key}": value
-        for name, parameter in named_weights(modules)
+        for name, parameter in weights
         for key, value in state.get(parameter, {}).items()
         if isinstance(value, torch.Tensor)
     }
 
 
 def empty_optimizer_state(
-    modules: Sequence[nn.Module],
+    weights: NamedWeights,
     optimizer: torch.optim.Optimizer,
     saved: Mapping[str, torch.Size],
 ) -> None:
     """Make room in the optimizer for what a checkpoint holds of its parameters.
 
     Args:
-        modules: Those whose parameters it moves.
+        weights: Those that it moves.
         optimizer: One that has not stepped yet.
         saved: The sizes of the tensors in the checkpoint, by flat name.
     """
@@ -58,18 +94,22 @@ def empty_optimizer_state(
         if flat.startswith("optimizer."):
             name, _, key = flat.removeprefix("optimizer.").rpartition(".")
             keys.setdefault(name, []).append(key)
-    state = _state_of(optimizer)
-    groups = {id(p): group for group in _groups_of(optimizer) for p in group["params"]}
-    for name, parameter in named_weights(modules):
+    inner = _inner(optimizer)
+    groups = {id(p): group for group in inner.param_groups for p in group["params"]}
+    for name, parameter in weights:
         group = groups.get(id(parameter))
         if group is None:
             continue
-        on_device = group.get("fused") or group.get("capturable")
+        counted_at = parameter.device if group.get("fused") or group.get("capturable") else "cpu"
         for key in keys.get(name, ()):
-            scalar = torch.zeros((), device=parameter.device if on_device else "cpu")
-            matches = saved[f"optimizer.{name}.{key}"] == parameter.shape
-            is_like = matches and not (parameter.dim() == 0 and key == "step")
-            state[parameter][key] = torch.zeros_like(parameter.detach()) if is_like else scalar
+            inner.state[parameter][key] = (
+                torch.zeros((), device=counted_at)
+                if key == _STEPS_TAKEN
+                else torch.zeros_like(parameter.detach())
+            )
+
+
+_STEPS_TAKEN = "step"  # the one thing torch's optimizers remember that is no tensor of the shape
 
 
 def _inner(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
@@ -77,11 +117,3 @@ def _inner(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     inner = getattr(optimizer, "optim", optimizer)
     assert isinstance(inner, torch.optim.Optimizer)
     return inner
-
-
-def _state_of(optimizer: torch.optim.Optimizer) -> dict[torch.Tensor, dict[str, torch.Tensor]]:
-    return _inner(optimizer).state
-
-
-def _groups_of(optimizer: torch.optim.Optimizer) -> list[dict[str, list[torch.Tensor]]]:
-    return _inner(optimizer).param_groups

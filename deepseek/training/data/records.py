@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from deepseek.data.packed.dataset import PackedDataset
 from deepseek.errors import InputError
@@ -53,7 +55,7 @@ class RecordRange:
         held = records // self.every if self.every else 0
         return held if self.held_out else records - held
 
-    def numbers(self, ids: torch.Tensor) -> torch.Tensor:
+    def numbers(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The numbers in the set of the records with these numbers in the range."""
         if not self.every:
             return ids
@@ -74,7 +76,7 @@ class Records:
     def __len__(self) -> int:
         return self.range.count(len(self.packed))
 
-    def gather(self, ids: torch.Tensor) -> Mapping[str, torch.Tensor]:
+    def gather(self, ids: NDArray[np.int64]) -> Mapping[str, torch.Tensor]:
         """The fields of the records with these numbers, each (B, ...).
 
         Tokens of different length are filled up at their ends, and ``length`` (B,) says how long
@@ -86,11 +88,8 @@ class Records:
             if isinstance(values, torch.Tensor):
                 found[name] = values
                 continue
-            longest = min(int(values.lengths.max()), self.longest or _LARGE)
-            rounded = -(-longest // _ROUNDED_TO) * _ROUNDED_TO
-            found[name] = values.padded(self.pad, min(rounded, self.longest or _LARGE))
-            found["length"] = values.lengths.clamp(max=self.longest)
+            rounded = -(-int(values.lengths.max()) // _ROUNDED_TO) * _ROUNDED_TO
+            width = rounded if self.longest is None else min(rounded, self.longest)
+            found[name] = values.padded(self.pad, width)
+            found["length"] = values.lengths.clamp(max=width)
         return found
-
-
-_LARGE = 2**31

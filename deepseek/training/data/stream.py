@@ -1,13 +1,18 @@
 """The endless order of records: a function of seed and place, and the place is all its state.
 
-Record number ``place`` of the stream is the same at every world size. Each process takes its own
-part of each batch, so that together they see the batch that was asked for.
+Epochs follow one another without a seam, so that every batch is as large as was asked for. The
+record at a place is the same at every world size; each process takes its own part of each batch,
+so that together they see the batch that was asked for.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from deepseek.data.order.permutation import Permutation
 from deepseek.training.data.records import Records
 from deepseek.training.tasks.task import Batch, Task
 
@@ -35,23 +40,28 @@ class Stream:
     part: int = 0
     parts: int = 1
     place: int = 0
-    _epoch: int = field(default=-1, init=False)
-    _order: torch.Tensor = field(default_factory=lambda: torch.empty(0), init=False)
 
     def draw(self) -> Batch:
         """Our part of the next batch."""
         share = self.batch_size // self.parts
         begin = self.place + self.part * share
         self.place += self.batch_size
-        places = torch.arange(begin, begin + share)
-        ids = torch.stack([self._record_at(int(place)) for place in places])
-        inputs, labels = self.task.prepare(self.records.gather(ids), places)
-        return Batch(inputs=inputs, labels=labels, ids=ids)
+        places = np.arange(begin, begin + share)
+        ids = self.records_at(places)
+        inputs, labels = self.task.prepare(self.records.gather(ids), torch.from_numpy(places))
+        return Batch(inputs=inputs, labels=labels, ids=torch.from_numpy(ids))
 
-    def _record_at(self, place: int) -> torch.Tensor:
-        epoch, index = divmod(place, len(self.records))
-        if epoch != self._epoch:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            self._order = torch.randperm(len(self.records), generator=generator)
-            self._epoch = epoch
-        return self._order[index]
+    def records_at(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The numbers of the records at these places of the stream."""
+        epochs, positions = np.divmod(places, len(self.records))
+        ids = np.empty_like(positions)
+        for epoch in np.unique(epochs):
+            chosen = epochs == epoch
+            order = _order(len(self.records), self.seed, int(epoch))
+            ids[chosen] = order.take(positions[chosen])
+        return ids
+
+
+@lru_cache(maxsize=2)
+def _order(count: int, seed: int, epoch: int) -> Permutation:
+    return Permutation(count, seed=seed, epoch=epoch)
