@@ -5,19 +5,17 @@ It is read from a checkpoint, so that it comes out the same for every layout.
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.utils import logging
 
 from deepseek.outputs import staged
 from deepseek.training.checkpoint.load import load_tensors, saved_sizes
 from deepseek.training.checkpoint.tensors import NamedWeights, shared_names
+from deepseek.training.quiet import quiet_transformers
 
 __all__ = ["export_model"]
 
@@ -48,24 +46,12 @@ def export_model(
             for file in sorted(tokenizer.iterdir()):
                 shutil.copyfile(file, folder / file.name)
         if isinstance(model, PreTrainedModel):
-            with _without_bars():
+            with quiet_transformers():
                 model.save_pretrained(folder)
         else:
             _save_plain(model, folder)
         text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
         (folder / "report.json").write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Keep transformers from drawing a bar of its own."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _fill(model: nn.Module, checkpoint: Path) -> None:

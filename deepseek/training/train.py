@@ -12,6 +12,7 @@ from deepseek.training.export import export_model
 from deepseek.training.follow import following
 from deepseek.training.layout import layout_of, share_of
 from deepseek.training.model import build_model, find_model
+from deepseek.training.quiet import quiet_transformers
 from deepseek.training.report import make_report, write_json
 from deepseek.training.run_folder import open_run
 from deepseek.training.tasks import TASKS
@@ -80,7 +81,8 @@ def _finish(job: Job, summary: Summary, say: Say) -> dict[str, Any]:
     latest = job.run.checkpoints.latest()
     assert latest is not None, "the last state is saved before a run ends"
     task = TASKS[job.config.task](job.data.vocabulary, job.config.seed)
-    model = build_model(job.source, task.auto_class, job.data.settings)
+    with quiet_transformers():
+        model = build_model(job.source, task.auto_class, job.data.settings)
     export_model(model, latest, job.run.model, tokenizer=job.data.tokenizer, report=report)
     write_json(job.run.report, report)
     return report

@@ -1,5 +1,6 @@
 """The life of one process of a run: assemble its parts, train, and say how it went."""
 
+import os
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,7 @@ from deepseek.distributed import (
     split,
     stage_count,
 )
+from deepseek.training.adapt import adapt, device_of
 from deepseek.training.average import WeightAverage
 from deepseek.training.checkpoint.folder import read_state
 from deepseek.training.checkpoint.load import restore
@@ -32,6 +34,7 @@ from deepseek.training.metrics import MetricsFile
 from deepseek.training.model import ModelSource, build_model
 from deepseek.training.optimizer import optimizer_settings, parameter_groups
 from deepseek.training.pipeline import PipelineEngine
+from deepseek.training.quiet import quiet_transformers
 from deepseek.training.run_folder import RunFolder
 from deepseek.training.scale import LossScale
 from deepseek.training.signals import heeding
@@ -77,14 +80,20 @@ class Summary:
 
 def work(job: Job) -> Summary:
     """Train as one of the processes of the group, or as the only one."""
+    with quiet_transformers():
+        return _work(job)
+
+
+def _work(job: Job) -> Summary:
     config = job.config
     world = dist.get_world_size() if dist.is_initialized() else 1
-    mesh = Mesh.of(layout_of(config, world))
-    device = torch.device("cpu")
+    device = device_of(config, int(os.environ.get("LOCAL_RANK", "0")))
+    mesh = Mesh.of(layout_of(config, world), device.type)
     task = TASKS[config.task](job.data.vocabulary, config.seed)
     torch.manual_seed(config.seed)  # every process draws the same weights
     model = build_model(job.source, task.auto_class, job.data.settings)
     aliases = shared_names(model)
+    adapt(model, config)
     engine = build_engine(model, config, mesh, device)
     weights = NamedWeights(engine.modules, aliases)
     kind, options = optimizer_settings(config.optimizer)
