@@ -68,7 +68,8 @@ class Command:
         return callback
 
     def _parameters(self, fields: Mapping[str, ConfigField]) -> Iterator[inspect.Parameter]:
-        for key, field in fields.items():
+        # What must be given is listed first; all else keeps the order of the dataclass.
+        for key, field in sorted(fields.items(), key=lambda item: not item[1].required):
             info = _argument(field) if key in self.positional else _option(field)
             yield _parameter(_parameter_name(key), Annotated[_typer_type(field), info])
 
@@ -200,7 +201,7 @@ def _option(field: ConfigField) -> Any:
         return typer.Option(declaration, help=field.help, show_default=_shown_default(field))
     return typer.Option(
         flag,
-        help=field.help + (" [required]" if field.required else ""),
+        help=field.help + (r" \[required]" if field.required else ""),
         metavar=_metavar(field),
         show_default=_shown_default(field),
         autocompletion=_completion(field),

@@ -41,6 +41,8 @@ class Talk:
         """Print a result on stdout, in the form that was asked for."""
         if self._as_json:
             sys.stdout.write(json.dumps(outcome.document, indent=2, ensure_ascii=False) + "\n")
+        elif isinstance(outcome.view, str):
+            sys.stdout.write(outcome.view + "\n")
         else:
             self._out.print(outcome.view)
         sys.stdout.flush()

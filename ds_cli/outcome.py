@@ -26,7 +26,8 @@ class Outcome:
 
     Attributes:
         document: The result as plain JSON values; printed by ``--json``.
-        view: The result as a person reads it: text or a rich table.
+        view: The result as a person reads it: rich text or a table. A plain string is written
+            as it is, neither wrapped nor styled.
         passed: False when a gate or check failed, which ends the command with exit code 1.
     """
 

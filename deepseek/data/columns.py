@@ -7,7 +7,7 @@ from typing import Any
 
 from deepseek.errors import InputError
 
-__all__ = ["Columns", "find_columns"]
+__all__ = ["Columns", "find_columns", "usual_label"]
 
 _TEXT_NAMES = ("text", "sentence", "review", "content", "comment", "body", "document", "utterance",
                "tweet", "question", "query", "passage", "title")  # fmt: skip
@@ -49,8 +49,13 @@ def find_columns(
                 hint=f"{flag} names another",
             )
     text = text_column or _usual(names, _TEXT_NAMES)
-    label = label_column or _usual([name for name in names if name != text], _LABEL_NAMES)
+    label = label_column or usual_label([name for name in names if name != text])
     return Columns(text or _only_words(path, rows, without=label), label)
+
+
+def usual_label(names: Sequence[str]) -> str | None:
+    """The column with one of the usual names of labels, if any."""
+    return _usual(names, _LABEL_NAMES)
 
 
 def _usual(names: Sequence[str], usual: Sequence[str]) -> str | None:

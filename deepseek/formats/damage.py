@@ -25,9 +25,7 @@ def blamed_on(path: Path, what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(
-            f"{path}: expected {what}, it is damaged or cut off ({reason(error)})"
-        ) from error
+        raise InputError(f"{path} cannot be read as {what}: {reason(error)}") from error
 
 
 def reason(error: BaseException) -> str:

@@ -20,7 +20,9 @@ def fetch(name: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
 
     try:
-        files = HfApi().list_repo_files(name)
+        files = [
+            file.rfilename for file in HfApi().model_info(name, timeout=_SECONDS).siblings or ()
+        ]
         weights = "*.safetensors" if any(f.endswith(".safetensors") for f in files) else "*.bin"
         return Path(
             snapshot_download(name, allow_patterns=[*_SMALL_FILES, weights], etag_timeout=_SECONDS)

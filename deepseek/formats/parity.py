@@ -60,7 +60,7 @@ class Parity:
         tensors: The comparison of tensors, where the format keeps them as they are.
         outputs: The comparisons of outputs, where the format is a program.
         opset: The operator set that was really produced, for ONNX.
-        loaded_as: The class that loaded the output without a missing or surplus tensor.
+        architecture: The class of the model, where the output was loaded or exported as one.
         misses: What is wrong, one line each; empty when every gate passed.
         notes: What is worth knowing although it is not wrong.
     """
@@ -68,7 +68,7 @@ class Parity:
     tensors: TensorParity | None = None
     outputs: tuple[OutputParity, ...] = ()
     opset: int | None = None
-    loaded_as: str | None = None
+    architecture: str | None = None
     misses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 

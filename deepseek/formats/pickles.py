@@ -8,13 +8,13 @@ of that name is imported nor any of its code runs.
 import pickletools
 import re
 import warnings
-from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
 import torch
+from torch._utils import IMPORT_MAPPING, NAME_MAPPING
 
 from deepseek.errors import InputError
 from deepseek.formats.damage import reason
@@ -23,6 +23,10 @@ __all__ = ["StandIn", "load_weights_only"]
 
 _DOTTED_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _LEGACY_PICKLES = 5  # magic number, protocol, system, the object, the keys of its storages
+_HINTS = {
+    "Unsupported operand": "if it is whole, save it again with torch.save and its usual protocol",
+    "Only persistent_load of storage": "save the state_dict(), not the module itself",
+}
 _NEVER = ("os.", "posix.", "nt.", "sys.")  # torch refuses these modules whatever is allowed
 
 
@@ -120,8 +124,11 @@ def _explained(
 ) -> InputError:
     """Why the file could not be read: names that are not allowed, or damage."""
     known = torch._weights_only_unpickler._get_allowed_globals()  # noqa: SLF001 - not public
-    with path.open("rb") as file:
-        mentioned = dict.fromkeys(_mentioned(pickles(file)))
+    try:
+        with path.open("rb") as file:
+            mentioned = dict.fromkeys(_mentioned(pickles(file)))
+    except Exception:  # noqa: BLE001 - where the pickle cannot be found, nothing can be said of it
+        mentioned = {}
     offending = [name for name in mentioned if name not in known and name not in allow_globals]
     never = [name for name in mentioned if name.startswith(_NEVER)]
     if never:
@@ -136,9 +143,17 @@ def _explained(
             hint="if only the tensors matter, pass over such objects with "
             + " ".join(f"--allow_global {name}" for name in offending),
         )
+    hint = next((hint for sign, hint in _HINTS.items() if sign in str(error)), None)
     return InputError(
-        f"{path}: damaged, cut off, or not a state dict of torch.save ({reason(error)})"
+        f"{path}: damaged, cut off, or not a state dict of torch.save ({_of_torch(error)})",
+        hint=hint,
     )
+
+
+def _of_torch(error: Exception) -> str:
+    """What torch found wrong, without its advice to load the file unsafely."""
+    lines = [line for line in str(error).splitlines() if line and "weights_only" not in line]
+    return reason(RuntimeError(lines[-1])) if lines else reason(error)
 
 
 def _mentioned(stream: IO[bytes]) -> Iterator[str]:
@@ -167,7 +182,7 @@ def _mentioned(stream: IO[bytes]) -> Iterator[str]:
 
 
 def _modern(module: str, name: str) -> str:
-    """The name as Python 3 has it; torch translates those of Python 2 likewise."""
+    """The name as torch understands it, which translates some of Python 2."""
     if (module, name) in NAME_MAPPING:
         module, name = NAME_MAPPING[module, name]
     return f"{IMPORT_MAPPING.get(module, module)}.{name}"

@@ -73,6 +73,8 @@ def _is_torch_legacy(path: Path, head: bytes) -> bool:
     if head[257:262] == b"ustar" and tarfile.is_tarfile(path):
         raise InputError(f"{path}: a tar archive; torch's format of 2016 is not read")
     is_pickle = head[:1] == b"\x80" and head[1:2] in (b"\2", b"\3", b"\4", b"\5")
+    if head[8:9] == b"{":  # safetensors, whose header happens to have a length of 0x0280 to 0x0580
+        return False
     if is_pickle and _TORCH_LEGACY not in head[:32]:
         raise InputError(
             f"{path}: a plain Python pickle, which can run any code and is never read",

@@ -107,3 +107,14 @@ class Verdict:
     fix: str
     seconds: float
     value: Value | None
+
+    @property
+    def explanation(self) -> dict[str, str]:
+        """What there is to say about it, each under the word that reports put before it."""
+        texts = {
+            "expected": self.expected,
+            "found": self.found,
+            "means": self.meaning,
+            "fix": self.fix,
+        }
+        return {word: text for word, text in texts.items() if text}

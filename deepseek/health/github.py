@@ -5,14 +5,15 @@ from deepseek.health.report import Report
 
 __all__ = ["as_github"]
 
-_MESSAGE = {"%": "%25", "\r": "%0D", "\n": "%0A"}
-_PROPERTY = _MESSAGE | {":": "%3A", ",": "%2C"}
+_MESSAGE = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
+_PROPERTY = _MESSAGE | str.maketrans({":": "%3A", ",": "%2C"})
 
 
 def as_github(report: Report) -> str:
     """An annotation for each warning and failure, a plain line for every other check."""
     lines = [_line(report, verdict) for verdict in report.verdicts]
-    return "\n".join([*lines, _command("notice", "deepseek doctor", report.summary)])
+    kind = "notice" if report.passed else "error"
+    return "\n".join([*lines, _command(kind, "deepseek doctor", report.summary)])
 
 
 def _line(report: Report, verdict: Verdict) -> str:
@@ -26,18 +27,8 @@ def _line(report: Report, verdict: Verdict) -> str:
 
 
 def _message(verdict: Verdict) -> str:
-    parts = {
-        "expected": verdict.expected,
-        "found": verdict.found,
-        "means": verdict.meaning,
-        "fix": verdict.fix,
-    }
-    return "\n".join(f"{name}: {text}" for name, text in parts.items() if text)
+    return "\n".join(f"{word}: {text}" for word, text in verdict.explanation.items())
 
 
 def _command(kind: str, title: str, message: str) -> str:
-    return f"::{kind} title={_escape(title, _PROPERTY)}::{_escape(message, _MESSAGE)}"
-
-
-def _escape(text: str, codes: dict[str, str]) -> str:
-    return "".join(codes.get(character, character) for character in text)
+    return f"::{kind} title={title.translate(_PROPERTY)}::{message.translate(_MESSAGE)}"

@@ -26,14 +26,13 @@ def judge(number: int, check: Check, seen: Observation, wanted: Wanted, seconds:
     caution = seen.caution or wanted.known_trouble(check.id, seen.value)
     status = _status(seen, requirement, caution)
     bad = status in (Status.WARN, Status.FAIL)
-    meaning = seen.meaning or (caution if _is_met(seen, requirement) else check.meaning)
     return Verdict(
         number=number,
         check=check,
         status=status,
         expected=_expected(check, seen, wanted),
         found=_found(seen, requirement, status),
-        meaning=meaning if bad else "",
+        meaning=(seen.meaning or caution or check.meaning) if bad else "",
         fix=seen.fix.replace("{spec}", requirement.spec) if bad else "",
         seconds=seconds,
         value=seen.value,

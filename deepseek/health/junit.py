@@ -61,14 +61,8 @@ def _case(suite: Tree.Element, verdict: Verdict, *, failed: bool) -> None:
 
 
 def _details(verdict: Verdict) -> str:
-    lines = {
-        "status": verdict.status.value,
-        "expected": verdict.expected,
-        "found": verdict.found,
-        "means": verdict.meaning,
-        "fix": verdict.fix,
-    }
-    return _clean("\n".join(f"{name}: {text}" for name, text in lines.items() if text))
+    words = {"status": verdict.status.value, **verdict.explanation}
+    return _clean("\n".join(f"{word}: {text}" for word, text in words.items()))
 
 
 def _clean(text: str) -> str:

@@ -20,12 +20,21 @@ __all__ = ["Machine", "ProbeFailure", "plain"]
 T = TypeVar("T")
 
 _PROBES = Path(__file__).parent / "probes"
-_UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f]+")
+_UNPRINTABLE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 _LONGEST = 300
 
 
 class ProbeFailure(Exception):  # noqa: N818 - what failed is the probe, not we
-    """A probe did not come back with facts; the message says why, in one line."""
+    """A probe did not come back with facts.
+
+    Args:
+        reason: Why, in one line.
+        overdue: Whether it took too long.
+    """
+
+    def __init__(self, reason: str, *, overdue: bool = False) -> None:
+        super().__init__(reason)
+        self.overdue = overdue
 
 
 def plain(text: str) -> str:
@@ -120,7 +129,7 @@ class Machine:
         quiet = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
         ran = self.run(command, {**self.environ, **quiet}, limit)
         if ran.overdue:
-            raise ProbeFailure(f"no answer within {limit:g} s")
+            raise ProbeFailure(f"no answer within {limit:g} s{self._busy()}", overdue=True)
         if ran.code != 0:
             raise ProbeFailure(_reason(ran))
         for line in reversed(ran.out.splitlines()):
@@ -128,6 +137,13 @@ class Machine:
                 facts: dict[str, Any] = json.loads(line)
                 return facts | {"stderr": ran.err}
         raise ProbeFailure(f"the probe {name} ended without an answer")
+
+    def _busy(self) -> str:
+        """That others take our processors, where they do: a slow answer is then no defect."""
+        load = (self.text("/proc/loadavg") or "0").split()[0]
+        if float(load) <= 2 * len(self.affinity):
+            return ""
+        return f"; the machine is busy (load {load} on {len(self.affinity)} processors)"
 
 
 def _reason(ran: Ran) -> str:

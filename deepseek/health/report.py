@@ -6,7 +6,7 @@ from typing import Any, Literal
 from deepseek.health.check import Status, Verdict
 from deepseek.health.checks import GROUPS
 from deepseek.health.profiles import Wanted
-from deepseek.health.requirements import Value, show_version
+from deepseek.health.requirements import Requirement, Value, show_version
 
 __all__ = ["Host", "Report"]
 
@@ -76,7 +76,8 @@ class Report:
         failing = [verdict.check.title for verdict in self.verdicts if self.fails(verdict)]
         fit = f"not fit for profile {profile}: {', '.join(failing)}"
         fit = fit if failing else f"fit for profile {profile}"
-        return f"{len(self.verdicts)} checks in {self.seconds:.1f} s: {counts}; {fit}"
+        checks = f"{len(self.verdicts)} check{'' if len(self.verdicts) == 1 else 's'}"
+        return f"{checks} in {self.seconds:.1f} s: {counts}; {fit}"
 
     def document(self) -> dict[str, Any]:
         """The report as plain JSON values."""
@@ -89,21 +90,13 @@ class Report:
             "seconds": round(self.seconds, 3),
             "counts": {status.value: self.count(status) for status in Status},
             "host": {name: getattr(host, name) for name in Host.__dataclass_fields__},
-            "requirements": [
-                {
-                    "check": requirement.name,
-                    "level": requirement.level,
-                    "spec": requirement.spec or "yes",
-                    "origin": requirement.origin,
-                }
-                for requirement in self.wanted.requirements.values()
-                if requirement.level
+            "checks": [
+                _entry(verdict, self.wanted.of(verdict.check.id)) for verdict in self.verdicts
             ],
-            "checks": [_entry(verdict) for verdict in self.verdicts],
         }
 
 
-def _entry(verdict: Verdict) -> dict[str, Any]:
+def _entry(verdict: Verdict, requirement: Requirement) -> dict[str, Any]:
     check = verdict.check
     return {
         "number": verdict.number,
@@ -112,6 +105,9 @@ def _entry(verdict: Verdict) -> dict[str, Any]:
         "group_title": GROUPS[check.group],
         "title": check.title,
         "status": verdict.status.value,
+        "level": requirement.level,
+        "requirement": (requirement.spec or "yes") if requirement.level else None,
+        "origin": requirement.origin or None,
         "expected": verdict.expected or None,
         "found": verdict.found,
         "meaning": verdict.meaning or None,

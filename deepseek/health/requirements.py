@@ -167,7 +167,7 @@ def _parse_bound(name: str, text: str, kind: Kind) -> Bound:
     match = _BOUND.fullmatch(text)
     if match is None:
         raise InputError(
-            f"--require: expected a bound such as {kind.value}, got {name}{text!r}",
+            f"--require: expected a bound such as {kind.value}, got {name + text!r}",
             hint=f"the comparisons are {' '.join(_SIGNS)}",
         )
     sign = "==" if match[1] == "=" else match[1]

@@ -1,7 +1,8 @@
 """Running checks side by side, each within its time limit and all of them within one.
 
 A check runs in a thread of its own. One that is overdue is reported and left behind; the programs
-it started are ended. Checks that answer fast go first, so that a slow one holds up nobody.
+it started are ended. Checks that answer at once go first, so that a slow one holds up none of
+them; of the rest the longest goes first, so that it does not end last.
 """
 
 import time
@@ -26,6 +27,8 @@ class Look:
     seen: Observation
     seconds: float
 
+
+_AT_ONCE = 6.0  # seconds: a longer limit means that something large is imported
 
 _Done = SimpleQueue[tuple[Check, Observation]]
 
@@ -52,7 +55,7 @@ def run_checks(
     Returns:
         What each saw, by its id.
     """
-    waiting = sorted(checks, key=lambda check: check.limit)
+    waiting = sorted(checks, key=lambda check: (check.limit > _AT_ONCE, -check.limit))
     running: dict[str, tuple[Check, float]] = {}
     looks: dict[str, Look] = {}
     done: _Done = SimpleQueue()

@@ -58,7 +58,7 @@ class Permutation:
         return int(self.take(np.array([position]))[0])
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where positions go, any number and shape of them at once; each must lie in ``range(count)``."""
+        """Where positions go, any number and shape of them; each must be in ``range(count)``."""
         if self._table is not None:
             return self._table[positions]
         numbers = self._mixed(positions.ravel().astype(np.uint64))

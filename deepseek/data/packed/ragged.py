@@ -1,5 +1,6 @@
 """Many records of a ragged field as two tensors."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -28,6 +29,9 @@ class Ragged:
     def __getitem__(self, index: int) -> Tensor:
         start, stop = self.offsets[range(len(self))[index] :][:2].tolist()
         return self.values[start:stop]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[index] for index in range(len(self)))
 
     @property
     def lengths(self) -> Tensor:

@@ -19,9 +19,9 @@ from deepseek.formats.exporting.outputs import outputs_of
 from deepseek.formats.exporting.signature import Signature
 from deepseek.formats.quiet import quiet
 
-__all__ = ["export", "save"]
+__all__ = ["FIRST_FOLLOWED", "export", "save"]
 
-_FIRST_FOLLOWED = 18
+FIRST_FOLLOWED = 18
 _LARGEST_IN_ONE_FILE = 2 * 10**9  # protobuf ends at 2 GiB, and the graph needs some of it
 
 
@@ -31,8 +31,12 @@ def export(model: torch.nn.Module, signature: Signature, architecture: str, opse
     Raises:
         InputError: The model cannot be exported.
     """
-    inputs = signature.make(signature.example)
-    exporter = _follow if opset >= _FIRST_FOLLOWED else _record
+    dtype = next(model.parameters()).dtype
+    inputs = {
+        name: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in signature.make(signature.example).items()
+    }
+    exporter = _follow if opset >= FIRST_FOLLOWED else _record
     try:
         with quiet(), torch.no_grad():
             outputs = outputs_of(model, inputs)
@@ -40,7 +44,7 @@ def export(model: torch.nn.Module, signature: Signature, architecture: str, opse
             exported = exporter(program, inputs, outputs, signature, opset)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
-        other = "17" if opset >= _FIRST_FOLLOWED else "18"
+        other = "17" if opset >= FIRST_FOLLOWED else "18"
         raise InputError(
             f"{architecture} cannot be exported to ONNX with operator set {opset}: {reason[0]}",
             hint=f"--opset {other} goes another way",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from deepseek.errors import InputError
@@ -45,9 +46,10 @@ def read_gguf(path: Path) -> Checkpoint:
     header = read_gguf_header(path)
     kinds = {name: _kind(path, name, tensor) for name, tensor in header.tensors.items()}
     shapes = {name: tensor.shape for name, tensor in header.tensors.items()}
-    factors = None
+    factors: list[float] | None = None
     if _ROPE_FACTORS in header.tensors:
-        factors = _tensor(path, header.tensors[_ROPE_FACTORS], kinds[_ROPE_FACTORS]).tolist()
+        found = _tensor(path, header.tensors[_ROPE_FACTORS], kinds[_ROPE_FACTORS])
+        factors = found.flatten().tolist()
     weights = {name: shape for name, shape in shapes.items() if name != _ROPE_FACTORS}
     config = hugging_face_config(header.metadata, weights, factors)
     kept = header.tensors if config is None else weights
@@ -107,7 +109,8 @@ def _tensor(path: Path, tensor: GgufTensor, kind: str) -> torch.Tensor:
     length = _length(tensor, kind)
     rows = map_tensor(path, offset=tensor.offset, dtype=torch.uint8, shape=(length,)).numpy()
     rows = rows.reshape(*tensor.shape[:-1], -1)
-    with blamed_on(path, f"tensors of type {kind} that the gguf package reads"):
+    what = f"tensors of type {kind} by the gguf package"
+    with blamed_on(path, what), np.errstate(all="ignore"):
         values = gguf.quants.dequantize(rows, gguf.constants.GGMLQuantizationType[kind])
     return torch.from_numpy(values).reshape(tensor.shape)
 

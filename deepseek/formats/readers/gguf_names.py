@@ -36,15 +36,18 @@ _IN_LAYER = {
 }
 _LAYER_NAME = re.compile(r"blk\.(\d+)\.(\w+)\.(weight|bias)")
 _TOP_NAME = re.compile(r"(\w+)\.(weight|bias)")
+_WIDTH, _HEADS = "embedding_length", "attention.head_count"
 _SIZES = {
-    "hidden_size": "embedding_length",
+    "hidden_size": _WIDTH,
     "num_hidden_layers": "block_count",
     "intermediate_size": "feed_forward_length",
-    "num_attention_heads": "attention.head_count",
+    "num_attention_heads": _HEADS,
     "max_position_embeddings": "context_length",
-    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
 }
-_TOKENS = {"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id"}
+_TOKENS = {
+    "bos_token_id": "tokenizer.ggml.bos_token_id",
+    "eos_token_id": "tokenizer.ggml.eos_token_id",
+}
 
 
 def hugging_face_name(name: str) -> str | None:
@@ -70,35 +73,56 @@ def hugging_face_config(
         shapes: Sizes of its weights, under their names in the file.
         rope_factors: What the file divides the frequencies of the position embedding by.
     """
-    kind = metadata.get("general.architecture")
+    kind = str(metadata.get("general.architecture"))
     if kind not in _MODEL_TYPES or any(hugging_face_name(name) is None for name in shapes):
         return None
     own = {key.removeprefix(f"{kind}."): value for key, value in metadata.items()}
-    if "rope.scaling.type" in own and own["rope.scaling.type"] != "none":
+    if own.get("rope.scaling.type", "none") != "none":
         return None
-    config = {ours: own[theirs] for ours, theirs in _SIZES.items() if theirs in own}
-    if len(config) < len(_SIZES) or "token_embd.weight" not in shapes:
+    config = {ours: own.get(theirs) for ours, theirs in _SIZES.items()}
+    config["num_key_value_heads"] = own.get("attention.head_count_kv", own.get(_HEADS))
+    if not all(isinstance(value, int) and value > 0 for value in config.values()):
         return None
-    heads = config["num_attention_heads"]
-    if not isinstance(heads, int) or heads <= 0:
+    config["head_dim"] = own.get("attention.key_length", own[_WIDTH] // own[_HEADS])
+    rope = _rope(own.get("rope.freq_base", 10000.0), rope_factors)
+    if rope is None or not _heads_fit(config, shapes):
         return None
-    config["num_key_value_heads"] = own.get("attention.head_count_kv", heads)
-    config["head_dim"] = own.get("attention.key_length", config["hidden_size"] // heads)
-    config["vocab_size"] = shapes["token_embd.weight"][0]
-    theta = own.get("rope.freq_base", 10000.0)
-    config["rope_parameters"] = {"rope_type": "default", "rope_theta": theta}
-    if rope_factors is not None:
-        scaling = _llama3_scaling(rope_factors, theta)
-        if scaling is None:
-            return None
-        config["rope_parameters"] = {**scaling, "rope_theta": theta}
-    config["tie_word_embeddings"] = "output.weight" not in shapes
+    config |= {
+        "model_type": _MODEL_TYPES[kind],
+        "architectures": [_CLASSES[kind]],
+        "vocab_size": shapes["token_embd.weight"][0],
+        "rms_norm_eps": own.get("attention.layer_norm_rms_epsilon", 1e-5),
+        "rope_parameters": rope,
+        "tie_word_embeddings": "output.weight" not in shapes,
+        **{token: metadata[key] for token, key in _TOKENS.items() if key in metadata},
+    }
     if kind in ("llama", "mistral"):
         config["attention_bias"] = "blk.0.attn_q.bias" in shapes
-    for ours, theirs in _TOKENS.items():
-        if f"tokenizer.ggml.{theirs}" in metadata:
-            config[ours] = metadata[f"tokenizer.ggml.{theirs}"]
-    return {"model_type": _MODEL_TYPES[kind], "architectures": [_CLASSES[kind]], **config}
+    return config
+
+
+def _rope(theta: object, factors: Sequence[float] | None) -> dict[str, Any] | None:
+    """How positions turn queries and keys; None where it cannot be told."""
+    if not isinstance(theta, int | float) or not theta > 0:
+        return None
+    if factors is None:
+        return {"rope_type": "default", "rope_theta": theta}
+    scaling = _llama3_scaling(factors, theta)
+    return None if scaling is None else {**scaling, "rope_theta": theta}
+
+
+def _heads_fit(config: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether every projection has the rows that the numbers of heads promise."""
+    wanted = {
+        "attn_q.weight": (config["num_attention_heads"], config["head_dim"]),
+        "attn_k.weight": (config["num_key_value_heads"], config["head_dim"]),
+    }
+    return "token_embd.weight" in shapes and all(
+        isinstance(heads, int) and isinstance(width, int) and shape[:1] == (heads * width,)
+        for name, shape in shapes.items()
+        for ending, (heads, width) in wanted.items()
+        if name.endswith(ending)
+    )
 
 
 def _llama3_scaling(factors: Sequence[float], theta: float) -> dict[str, Any] | None:

@@ -54,6 +54,8 @@ def read_onnx(path: Path) -> Checkpoint:
     with blamed_on(path, "an ONNX model"):
         model = onnx.load(path, format="protobuf", load_external_data=False)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    if not all(isinstance(name, str) for name in tensors):
+        raise InputError(f"{path}: the name of an initializer is not UTF-8")
     if not tensors:
         raise InputError(f"{path}: expected an ONNX model with weights, found no initializer")
     infos = {name: _info(path, tensor) for name, tensor in tensors.items()}
@@ -101,7 +103,7 @@ def _external(path: Path, tensor: "TensorProto", info: TensorInfo) -> tuple[Path
         return None
     keys = {entry.key: entry.value for entry in tensor.external_data}
     file = file_inside(path.parent, keys.get("location"), named_by=path)
-    with blamed_on(path, f"numbers for the place of {tensor.name}"):
+    with blamed_on(path, f"an ONNX model: the place of {tensor.name}"):
         offset, length = int(keys.get("offset") or 0), int(keys.get("length") or info.bytes)
     if offset < 0 or length != info.bytes or offset + length > file.stat().st_size:
         raise InputError(
@@ -117,7 +119,7 @@ def _inline(path: Path, tensor: "TensorProto", info: TensorInfo) -> torch.Tensor
     else:
         from onnx import numpy_helper
 
-        with blamed_on(path, f"the data of {tensor.name}"):
+        with blamed_on(path, f"an ONNX model: the data of {tensor.name}"):
             data = numpy_helper.to_array(tensor).tobytes()
     if len(data) != info.bytes:
         raise InputError(f"{path}: {tensor.name} should have {info.bytes} bytes, has {len(data)}")
@@ -132,5 +134,5 @@ def _metadata(model: "ModelProto") -> dict[str, str]:
     return {
         "producer": f"{model.producer_name} {model.producer_version}".strip(),
         "opset": ", ".join(opsets),
-        **{entry.key: entry.value for entry in model.metadata_props},
+        **{str(entry.key): str(entry.value) for entry in model.metadata_props},
     }

@@ -7,8 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from deepseek.errors import InputError
 from deepseek.formats.checkpoint import Checkpoint
+from deepseek.formats.described import described
 from deepseek.formats.parity import Parity, compare_tensors, named
 from deepseek.formats.quiet import quiet
 from deepseek.formats.readers.folder import read_folder
@@ -33,16 +36,17 @@ class HuggingFaceWriter:
     """Writes a model folder.
 
     Raises:
-        InputError: The source has no configuration, or one of an architecture that transformers
-            does not have.
+        InputError: The source has no configuration and is not recognised, or one of an architecture
+            that transformers does not have.
     """
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._config = _configuration(job)
+        self._source = described(job.checkpoint)
+        self._config = _configuration(self._source, job.dtype)
         self._class = _model_class(self._config)
         self._limit = job.config.shard_size or _SHARD
-        self._checkpoint = _held_as_loaded(job.checkpoint, self._class)
+        self._checkpoint = _held_as_loaded(self._source, self._class)
         self._weights = plan_files(
             self._checkpoint, job.dtype, limit=self._limit, name="model.safetensors"
         )
@@ -60,8 +64,9 @@ class HuggingFaceWriter:
 
     @property
     def notes(self) -> Sequence[str]:
-        """Tensors that are larger than a shard may be; a missing tokenizer."""
-        return oversized(self._weights, self._limit)
+        """What the configuration was taken from; tensors that are larger than a shard may be."""
+        told = self._source.notes[len(self._job.checkpoint.notes) :]
+        return (*told, *oversized(self._weights, self._limit))
 
     def write(self, place: Path, progress: Progress) -> None:
         """Write the folder."""
@@ -76,29 +81,24 @@ class HuggingFaceWriter:
     def check(self, place: Path, progress: Progress) -> Parity:
         """Every tensor bit for bit; then transformers loads the folder and misses nothing."""
         written = read_folder(place)
-        parity = compare_tensors(self._job.checkpoint, written, self._job.dtype, progress)
+        parity = compare_tensors(self._source, written, self._job.dtype, progress)
         progress("loading with transformers", 0, 1)
         with quiet():
             misses, notes = _load(self._class, place)
         progress("loading with transformers", 1, 1)
         return replace(
             parity,
-            loaded_as=None if misses else self._class.__name__,
+            architecture=self._class.__name__,
             misses=(*parity.misses, *misses),
             notes=(*parity.notes, *notes),
         )
 
 
-def _configuration(job: Job) -> dict[str, Any]:
-    if job.checkpoint.config is None:
-        raise InputError(
-            f"a Hugging Face folder needs a config.json, {job.checkpoint.source} has none",
-            hint="name one with --model_config",
-        )
-    config = dict(job.checkpoint.config)
-    if job.dtype is not None:
+def _configuration(checkpoint: Checkpoint, dtype: torch.dtype | None) -> dict[str, Any]:
+    config = dict(checkpoint.config or {})
+    if dtype is not None:
         config.pop("torch_dtype", None)
-        config["dtype"] = str(job.dtype).removeprefix("torch.")
+        config["dtype"] = str(dtype).removeprefix("torch.")
     return config
 
 

@@ -1,9 +1,8 @@
 """Write ONNX: the model as a program, for every batch and length."""
 
-import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import onnx
 import torch
@@ -11,13 +10,12 @@ import torch
 from deepseek.errors import InputError
 from deepseek.formats.checkpoint import TensorInfo
 from deepseek.formats.exporting.compare import Limits, compare_outputs
-from deepseek.formats.exporting.program import export, save
+from deepseek.formats.exporting.program import FIRST_FOLLOWED, export, save
 from deepseek.formats.exporting.signature import signature_of
-from deepseek.formats.model import LoadedModel, load_model
+from deepseek.formats.model import model_of
 from deepseek.formats.parity import Parity
 from deepseek.formats.writers.job import Job, PlannedFile
-from deepseek.formats.writers.shards import plan_files, write_files
-from deepseek.progress import Progress, silent
+from deepseek.progress import Progress
 
 __all__ = ["OnnxWriter"]
 
@@ -38,13 +36,13 @@ class OnnxWriter:
 
     def __init__(self, job: Job) -> None:
         self._job = job
-        self._dtype, notes = _dtype_of(job)
-        loaded = _loaded(job)
-        self._model = loaded.model.to(self._dtype)
-        self._architecture = loaded.architecture
-        self._notes = (*notes, *loaded.notes)
-        self._signature = signature_of(self._model, loaded.architecture)
         self._opset = job.config.opset or _OPSET
+        self._dtype, notes = _dtype_of(job, self._opset)
+        model, recognised = model_of(job.checkpoint)
+        self._model = cast("torch.nn.Module", model).to(self._dtype)
+        self._architecture = recognised.architecture
+        self._notes = (*notes, *recognised.notes)
+        self._signature = signature_of(self._model, self._architecture)
 
     @property
     def files(self) -> Sequence[PlannedFile]:
@@ -61,11 +59,6 @@ class OnnxWriter:
         """What was assumed about type and architecture."""
         return self._notes
 
-    @property
-    def architecture(self) -> str:
-        """The class that is exported."""
-        return self._architecture
-
     def write(self, place: Path, progress: Progress) -> None:
         """Export."""
         progress("exporting", 0, 1)
@@ -79,43 +72,37 @@ class OnnxWriter:
         if self._job.config.max_error is not None:
             limits = Limits(error=self._job.config.max_error, cosine=limits.cosine)
         # Rounded weights, exact arithmetic: the yardstick for half precision too.
-        model = self._model.float()
+        model = self._model.to(torch.float32)
         outputs, failures = compare_outputs(model, self._signature, place, limits, progress)
-        return Parity(outputs=outputs, opset=opset, misses=(*misses, *failures))
+        return Parity(
+            outputs=outputs,
+            opset=opset,
+            architecture=self._architecture,
+            misses=(*misses, *failures),
+        )
 
 
-def _dtype_of(job: Job) -> tuple[torch.dtype, tuple[str, ...]]:
-    if job.dtype in _LIMITS:
-        return job.dtype, ()
-    if job.dtype is not None:
+def _dtype_of(job: Job, opset: int) -> tuple[torch.dtype, tuple[str, ...]]:
+    if job.dtype is torch.bfloat16:
         raise InputError(
             f"ONNX Runtime does not compute in {job.config.dtype} on processors",
             hint="--dtype fp32 holds every value of bf16 exactly; fp16 is half the size",
         )
-    found = {info.dtype for info in job.checkpoint.infos.values() if info.dtype.is_floating_point}
-    if found == {torch.float16}:
+    infos = job.checkpoint.infos.values()
+    found = {info.dtype for info in infos if info.dtype.is_floating_point}
+    if job.dtype is torch.float16 or (job.dtype is None and found == {torch.float16}):
+        if opset < FIRST_FOLLOWED:
+            # There the exporter mixes fp32 and fp16 in LayerNormalization, which is not valid.
+            raise InputError(
+                f"expected --opset {FIRST_FOLLOWED} or above for fp16, got {opset}",
+                hint="or write fp32 with --dtype fp32",
+            )
         return torch.float16, ()
+    if job.dtype is not None:
+        return job.dtype, ()
     others = sorted(str(dtype).removeprefix("torch.") for dtype in found - {torch.float32})
     notes = (f"{' and '.join(others)} is written as float32",) if others else ()
     return torch.float32, notes
-
-
-def _loaded(job: Job) -> LoadedModel:
-    config = job.config
-    if not config.map:
-        return load_model(
-            job.checkpoint.source,
-            config=config.model_config,
-            allow_globals=config.allow_global,
-        )
-    # The loader takes a place on the disk, so the new names go there first.
-    with tempfile.TemporaryDirectory() as folder:
-        files = plan_files(job.checkpoint, None, limit=None, name="model.safetensors")
-        write_files(Path(folder), files, job.checkpoint, None, silent)
-        if job.checkpoint.config is not None:
-            text = json.dumps(dict(job.checkpoint.config))
-            (Path(folder) / "config.json").write_text(text, encoding="utf-8")
-        return load_model(Path(folder))
 
 
 def _examined(place: Path, wanted: int) -> tuple[int, tuple[str, ...]]:

@@ -27,7 +27,7 @@ GROUPS = {
     "storage": "Storage",
 }
 
-_MODULES = (processor, cores, memory, packages, onnx, nvidia, cuda, network, nccl, rdma, storage)
+_MODULES = (processor, cores, memory, packages, nvidia, cuda, onnx, network, nccl, rdma, storage)
 _IN_ANY_ORDER: tuple[Check, ...] = tuple(check for module in _MODULES for check in module.CHECKS)
 
 CHECKS: tuple[Check, ...] = tuple(

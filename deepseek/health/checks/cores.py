@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from deepseek.health.cgroup import cpu_quota
 from deepseek.health.check import Check, Observation, absent
-from deepseek.health.checks.torch_facts import torch_facts
-from deepseek.health.machine import Machine, ProbeFailure
+from deepseek.health.checks.torch_facts import TORCH_LIMIT, no_torch, torch_facts
+from deepseek.health.machine import Machine, ProbeFailure, plain
 from deepseek.health.requirements import Kind
 
 __all__ = ["CHECKS", "Cores", "usable_cores"]
@@ -77,7 +77,7 @@ def _cores(machine: Machine) -> Observation:
 
 def _threads(machine: Machine) -> Observation:
     cores = usable_cores(machine)
-    setting = machine.environ.get("OMP_NUM_THREADS", "").strip()
+    setting = plain(machine.environ.get("OMP_NUM_THREADS", ""))
     told = f" (OMP_NUM_THREADS={setting})" if setting else ""
     fix = f"export OMP_NUM_THREADS={cores.usable}"
     if setting and not _is_thread_count(setting):
@@ -87,7 +87,7 @@ def _threads(machine: Machine) -> Observation:
         threads, who = torch_facts(machine).threads, "torch uses"
     except ProbeFailure:
         if not setting:
-            return absent("torch does not import")
+            return absent(no_torch(machine) or "torch does not say")
         threads, who = int(setting.split(",")[0]), "OpenMP is told to use"
     found = f"{who} {_plural(threads, 'thread')} on {_plural(cores.usable, 'usable core')}{told}"
     if threads > cores.usable:
@@ -145,7 +145,7 @@ CHECKS = (
         expects="as many threads as there are usable cores",
         meaning="the processors are used badly",
         look=_threads,
-        limit=15.0,
+        limit=TORCH_LIMIT + 1,
         after=("torch",),
     ),
     Check(

@@ -9,7 +9,7 @@ from pathlib import Path
 from deepseek.health.check import Check, Observation, absent, trouble
 from deepseek.health.checks.nvidia import graphics, no_gpu
 from deepseek.health.checks.torch_facts import TORCH_LIMIT, no_torch, torch_facts
-from deepseek.health.machine import Machine, ProbeFailure
+from deepseek.health.machine import Machine, ProbeFailure, plain
 from deepseek.health.requirements import Kind, Version, parse_version, show_version
 
 __all__ = ["CHECKS", "Toolkit", "toolkit"]
@@ -17,7 +17,8 @@ __all__ = ["CHECKS", "Toolkit", "toolkit"]
 # The oldest driver that runs every release of a major version, for Linux (NVIDIA, CUDA
 # Compatibility, "Minor Version Compatibility", and the release notes of CUDA 13.0).
 _OLDEST_DRIVER = {11: (450, 80, 2), 12: (525, 60, 13), 13: (580, 65, 6)}
-_GET_TORCH = "install a torch built for CUDA {spec}; the selector at pytorch.org has the command"
+_SELECTOR = "the selector at pytorch.org has the command"
+_GET_TORCH = f"install a torch built for CUDA {{spec}}; {_SELECTOR}"
 _NVCC_LIMIT = 3.0
 
 
@@ -44,9 +45,9 @@ def _find_toolkit(machine: Machine) -> Toolkit | None:
         folder = machine.path(place)
         version = _version_in(folder)
         if version is not None:
-            return Toolkit(version=version, place=place)
+            return Toolkit(version=version, place=plain(place))
         if folder.is_dir():
-            unreadable = unreadable or place
+            unreadable = unreadable or plain(place)
     ran = machine.program("nvcc", "--version", limit=_NVCC_LIMIT)
     match = re.search(r"release (\d+\.\d+)", ran.out)
     if match:
@@ -101,9 +102,9 @@ def _toolkit(machine: Machine) -> Observation:
 
 
 def _match(machine: Machine) -> Observation:
-    cuda = torch_facts(machine).cuda
-    if cuda is None:
-        return absent("torch is built without CUDA")
+    reason, cuda = no_gpu(machine), torch_facts(machine).cuda
+    if reason is not None or cuda is None:
+        return absent(reason or "torch is built without CUDA")
     runtime = parse_version(cuda)
     for mismatch in (_driver_mismatch(machine, runtime), _toolkit_mismatch(machine, runtime)):
         if mismatch is not None:
@@ -141,8 +142,12 @@ def _toolkit_mismatch(machine: Machine, runtime: Version) -> Observation | None:
 
 
 def _works(machine: Machine) -> Observation:
+    reason = no_gpu(machine)
+    if reason is not None:
+        return absent(reason)
     if torch_facts(machine).cuda is None:
-        return Observation(found="torch is built without CUDA", value=False, fix=_GET_TORCH)
+        fix = f"install a torch built for CUDA; {_SELECTOR}"
+        return Observation(found="torch is built without CUDA", value=False, fix=fix)
     facts = machine.probe("cuda", limit=TORCH_LIMIT)
     if facts["problem"]:
         return Observation(found=facts["problem"], value=False, fix="nvidia-smi; dmesg | grep NVRM")
@@ -160,7 +165,7 @@ CHECKS = (
         expects="CUDA",
         meaning="torch does not use the GPU as the profile asks",
         look=_cuda,
-        limit=15.0,
+        limit=TORCH_LIMIT + 1,
         after=("gpu", "torch"),
         pointless=_TORCH_ON_GPU,
     ),
@@ -184,7 +189,7 @@ CHECKS = (
         expects="driver, torch and toolkit of CUDA versions that fit together",
         meaning="CUDA does not start",
         look=_match,
-        limit=15.0,
+        limit=TORCH_LIMIT + 1,
         after=("gpu", "torch", "toolkit"),
         pointless=_TORCH_ON_GPU,
     ),

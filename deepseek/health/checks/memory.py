@@ -9,6 +9,7 @@ from deepseek.units import format_bytes
 __all__ = ["CHECKS", "memory"]
 
 _SHARED = "/dev/shm"  # noqa: S108 - looked at, nothing is written
+_ADVISED = 0.20  # of memory, as a buffer for swapping tensors out of a device: the published design
 
 
 def memory(machine: Machine) -> tuple[int, int] | None:
@@ -50,7 +51,8 @@ def _swap_buffer(machine: Machine) -> Observation:
         return absent("/proc/meminfo does not say how much memory there is")
     total, left = seen
     return Observation(
-        found=f"{left:,} bytes available ({left / total:.0%})",
+        found=f"the advised {_ADVISED:.0%} is {int(_ADVISED * total):,} bytes; "
+        f"{left:,} are available ({left / total:.0%})",
         value=left / total,
         whole=total,
         fix="end what else uses memory; ps aux --sort=-rss | head shows the largest",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from deepseek.health.check import Check, Observation, absent, trouble
 from deepseek.health.checks.nvidia import no_gpu
-from deepseek.health.checks.torch_facts import no_torch, torch_facts
+from deepseek.health.checks.torch_facts import TORCH_LIMIT, no_torch, torch_facts
 from deepseek.health.elf import ElfError, matching_constant
 from deepseek.health.machine import Machine
 from deepseek.health.requirements import Kind, parse_version
@@ -80,7 +80,7 @@ CHECKS = (
         expects="NCCL",
         meaning="GPUs cannot exchange gradients",
         look=_torch_nccl,
-        limit=15.0,
+        limit=TORCH_LIMIT + 1,
         after=("gpu", "torch"),
         pointless=(no_gpu, no_torch),
     ),

@@ -13,7 +13,7 @@ from deepseek.health.requirements import Kind
 
 __all__ = ["CHECKS"]
 
-_LIMIT = 10.0
+_LIMIT = 12.0
 _CPU = "CPUExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
 _SUFFIX = "ExecutionProvider"

@@ -12,7 +12,7 @@ from deepseek.units import format_seconds
 
 __all__ = ["CHECKS", "onnx_runtime_package"]
 
-_LIMIT = 10.0
+_LIMIT = 12.0
 
 
 def _python(machine: Machine) -> Observation:
@@ -40,7 +40,7 @@ def _imported(
             version, seconds = facts(machine)
             value = parse_version(version)
         except ProbeFailure as error:
-            return trouble(str(error), fix=install, meaning=_meaning(str(error)))
+            return _unimportable(error, install)
         except ValueError as error:
             return trouble(str(error), fix=install)
         return Observation(
@@ -50,10 +50,11 @@ def _imported(
     return look
 
 
-def _meaning(reason: str) -> str:
-    if reason.startswith("no answer"):
-        return "a first import from a cold disk is slow: run it again; if it stays so, it hangs"
-    return "what needs it does not run"
+def _unimportable(error: ProbeFailure, install: str) -> Observation:
+    if error.overdue:
+        meaning = "a first import from a cold disk is slow; one that never gets faster hangs"
+        return trouble(str(error), fix="deepseek doctor, once more", meaning=meaning)
+    return trouble(str(error), fix=install, meaning="what needs it does not run")
 
 
 def _probed(probe: str, *arguments: str) -> Callable[[Machine], tuple[str, float]]:

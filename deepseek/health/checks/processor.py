@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from deepseek.health.check import Check, Observation, absent, trouble
-from deepseek.health.checks.torch_facts import no_torch, torch_facts
-from deepseek.health.machine import Machine
+from deepseek.health.checks.torch_facts import TORCH_LIMIT, no_torch, torch_facts
+from deepseek.health.machine import Machine, plain
 from deepseek.health.requirements import Kind
 
 __all__ = ["CHECKS", "flags", "model"]
@@ -194,7 +194,7 @@ def _torch_isa(machine: Machine) -> Observation:
         fits = _rank(used) >= _rank(possible)
     if fits:
         return Observation(found=f"torch uses {used}", value=True)
-    forced = machine.environ.get("ATEN_CPU_CAPABILITY")
+    forced = plain(machine.environ.get("ATEN_CPU_CAPABILITY", ""))
     fix = "unset ATEN_CPU_CAPABILITY" if forced else "python -m pip install --upgrade torch"
     told = f" (ATEN_CPU_CAPABILITY={forced})" if forced else ""
     return Observation(
@@ -212,7 +212,7 @@ CHECKS = (
         expects="torch uses the widest vectors it has kernels for",
         meaning="torch runs below what the processor can do",
         look=_torch_isa,
-        limit=15.0,
+        limit=TORCH_LIMIT + 1,
         after=("torch",),
         pointless=(no_torch,),
     ),

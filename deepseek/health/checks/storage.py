@@ -1,9 +1,10 @@
 """The cache folder: that it can be written, and the space beside it."""
 
 from pathlib import Path
+from typing import Any
 
-from deepseek.health.check import Check, Observation, trouble
-from deepseek.health.machine import Machine, ProbeFailure
+from deepseek.health.check import Check, Observation
+from deepseek.health.machine import Machine, ProbeFailure, plain
 from deepseek.health.requirements import Kind
 from deepseek.units import format_bytes
 
@@ -21,29 +22,34 @@ def cache_folder(machine: Machine) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "deepseek"
 
 
-def _cache(machine: Machine) -> Observation:
+def _facts(machine: Machine) -> tuple[str, dict[str, Any]]:
+    """The folder as it is shown, and what the probe says of it."""
     folder = cache_folder(machine)
-    facts = machine.probe("folder", str(folder), limit=_LIMIT)
-    new = "" if facts["there"] else ", will be created"
+    shown = plain(str(folder))
+    try:
+        return shown, machine.probe("folder", str(folder), limit=_LIMIT)
+    except ProbeFailure as error:
+        raise ProbeFailure(f"{shown}: {error}", overdue=error.overdue) from error
+
+
+def _cache(machine: Machine) -> Observation:
+    shown, facts = _facts(machine)
     if facts["error"]:
         return Observation(
-            found=f"{folder}: {facts['error']}",
+            found=f"{shown}: {plain(facts['error'])}",
             value=False,
             fix="export DEEPSEEK_CACHE=<a folder of yours>",
         )
-    return Observation(found=f"{folder} can be written{new}", value=True)
+    new = "" if facts["there"] else ", will be created"
+    return Observation(found=f"{shown} can be written{new}", value=True)
 
 
 def _disk(machine: Machine) -> Observation:
-    folder = cache_folder(machine)
-    try:
-        facts = machine.probe("folder", str(folder), limit=_LIMIT)
-    except ProbeFailure as error:
-        return trouble(f"{folder}: {error}")
+    shown, facts = _facts(machine)
     return Observation(
         found=f"{format_bytes(facts['free'])} of {format_bytes(facts['total'])} free",
         value=facts["free"],
-        fix=f"du -sh {folder}; export DEEPSEEK_CACHE=<a folder on a larger disk>",
+        fix=f"du -sh {shown}; export DEEPSEEK_CACHE=<a folder on a larger disk>",
     )
 
 

@@ -7,7 +7,7 @@ from deepseek.health.machine import Machine, ProbeFailure
 
 __all__ = ["TORCH_LIMIT", "TorchFacts", "no_torch", "torch_facts"]
 
-TORCH_LIMIT = 12.0  # seconds; reading a CUDA build from a cold disk takes most of them
+TORCH_LIMIT = 15.0  # seconds; reading a CUDA build from a cold disk takes most of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,9 +46,9 @@ def torch_facts(machine: Machine) -> TorchFacts:
 
 
 def no_torch(machine: Machine) -> str | None:
-    """Why checks that ask torch are pointless here: it does not import."""
+    """Why checks that ask torch are pointless here, or None."""
     try:
         torch_facts(machine)
-    except ProbeFailure:
-        return "torch does not import"
+    except ProbeFailure as error:
+        return "torch does not answer in time" if error.overdue else "torch does not import"
     return None

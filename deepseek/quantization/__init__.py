@@ -1,0 +1,1 @@
+"""Schemes, measurement, the accuracy gate, the written folder."""

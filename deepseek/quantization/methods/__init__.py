@@ -1,0 +1,10 @@
+"""The methods by name. A new one is a file beside these, a line here and a word in the config."""
+
+from collections.abc import Mapping
+
+from deepseek.quantization.methods.dynamic_range import dynamic_range
+from deepseek.quantization.methods.method import Method
+
+__all__ = ["METHODS"]
+
+METHODS: Mapping[str, Method] = {"dynamic_range": dynamic_range}

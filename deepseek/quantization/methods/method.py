@@ -1,0 +1,65 @@
+"""What a method is: a function from a model to a quantized copy of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import nn
+
+from deepseek.progress import Progress
+from deepseek.quantization.apply import LeftAlone
+from deepseek.quantization.batches import Batches
+from deepseek.quantization.config import QuantizeConfig
+
+__all__ = ["Method", "Quantized", "QuantizedLayer"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantizedLayer:
+    """A layer with INT8 weights.
+
+    Attributes:
+        name: Its path in the model.
+        in_features: Numbers that go in for a token.
+        out_features: Numbers that come out.
+        input_rank: Dimensions of what goes in; None where it did not run.
+    """
+
+    name: str
+    in_features: int
+    out_features: int
+    input_rank: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What a method made.
+
+    Attributes:
+        model: The quantized copy.
+        layers: The layers it quantized.
+        left_alone: Layers that could have been, and why they were not.
+    """
+
+    model: nn.Module
+    layers: Sequence[QuantizedLayer]
+    left_alone: Sequence[LeftAlone]
+
+
+class Method(Protocol):
+    """Quantizes a copy of a model and leaves the model alone."""
+
+    def __call__(
+        self, model: nn.Module, calibration: Batches, config: QuantizeConfig, progress: Progress
+    ) -> Quantized:
+        """Quantize.
+
+        Args:
+            model: In floating point, in eval mode.
+            calibration: Batches that may be looked at; what is held out is not among them.
+            config: What was asked for.
+            progress: Told how far it has come.
+
+        Raises:
+            InputError: The model cannot be quantized.
+        """

@@ -1,0 +1,115 @@
+"""Quantize a checkpoint on texts out of files, and write the folder if it lost little."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from deepseek.data.labels import classes_of
+from deepseek.data.records import Records, read_records
+from deepseek.data.sample import Record
+from deepseek.errors import InputError
+from deepseek.formats.model import LoadedModel, load_model
+from deepseek.outputs import refuse_existing, staged
+from deepseek.progress import Progress, silent
+from deepseek.quantization.batches import TextBatches
+from deepseek.quantization.config import QuantizeFilesConfig
+from deepseek.quantization.quantize import quantize_on
+from deepseek.quantization.report import Report, Source
+from deepseek.quantization.write import write_folder
+
+__all__ = ["quantize_files"]
+
+
+def quantize_files(config: QuantizeFilesConfig, progress: Progress = silent) -> Report:
+    """Quantize a checkpoint.
+
+    The folder is written only when the loss is within the budget, or ``allow_drop`` is set.
+
+    Raises:
+        InputError: The checkpoint, the data or the output cannot be used.
+    """
+    began = time.perf_counter()
+    refuse_existing(config.output, overwrite=config.overwrite)
+    loaded = load_model(
+        config.model,
+        config=config.model_config,
+        allow_globals=config.allow_global,
+        tokenizer=config.tokenizer,
+    )
+    records = read_records(
+        config.calib_data,
+        text_column=config.text_column,
+        label_column=config.label_column,
+        held_out=config.held_out,
+        limit=config.samples,
+        seed=config.seed,
+        progress=progress,
+    )
+    labels = _labels(loaded, records.held_out)
+    model, report = quantize_on(
+        loaded.model,
+        _batches(config, loaded, records.calibration, None),
+        _batches(config, loaded, records.held_out, labels),
+        config,
+        progress,
+    )
+    keep = report.quality.passed or config.allow_drop
+    report = replace(
+        report,
+        timing=replace(report.timing, total=time.perf_counter() - began),
+        notes=(*loaded.notes, *_notes(records)),
+        source=_source(config, records, labelled=labels is not None),
+        output=str(config.output) if keep else None,
+    )
+    if keep:
+        with staged(config.output, overwrite=config.overwrite) as place:
+            write_folder(place, model, report, loaded.tokenizer)
+    return report
+
+
+def _labels(loaded: LoadedModel, records: Sequence[Record]) -> list[int] | None:
+    """The classes of the records, where the model tells one class of several for each text."""
+    one_of_many = loaded.architecture.endswith("ForSequenceClassification") and (
+        loaded.config.problem_type in (None, "single_label_classification")
+    )
+    if not one_of_many or all(record.label is None for record in records):
+        return None
+    names = {name: int(number) for name, number in (loaded.config.label2id or {}).items()}
+    return classes_of(records, names, loaded.config.num_labels or len(names))
+
+
+def _batches(
+    config: QuantizeFilesConfig,
+    loaded: LoadedModel,
+    records: Sequence[Record],
+    labels: Sequence[int] | None,
+) -> TextBatches:
+    if loaded.tokenizer is None:
+        raise InputError(
+            f"expected a tokenizer beside {config.model}, found none",
+            hint="--tokenizer names the folder that holds it",
+        )
+    return TextBatches(
+        records=records,
+        labels=labels,
+        tokenizer=loaded.tokenizer,
+        model=loaded.model,
+        size=config.batch_size,
+        max_length=config.max_length,
+    )
+
+
+def _notes(records: Records) -> tuple[str, ...]:
+    if not records.empty:
+        return ()
+    return (f"{records.empty} rows without text were passed over",)
+
+
+def _source(config: QuantizeFilesConfig, records: Records, *, labelled: bool) -> Source:
+    return Source(
+        model=str(config.model),
+        calib_data=str(config.calib_data),
+        calibration=len(records.calibration),
+        held_out=len(records.held_out),
+        labelled=labelled,
+    )

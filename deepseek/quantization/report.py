@@ -1,0 +1,117 @@
+"""What was done and what came of it: for ``report.json`` and for people."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+import deepseek
+from deepseek.quantization.apply import LeftAlone
+from deepseek.quantization.methods.method import QuantizedLayer
+from deepseek.quantization.quality import Quality
+
+__all__ = ["Report", "Sizes", "Source", "Timing"]
+
+_VERSIONS = ("torch", "transformers", "safetensors")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sizes:
+    """Bytes of all tensors, shared ones once."""
+
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Timing:
+    """Seconds: of all the work, and of a record's way through each model.
+
+    The last two are an indication only: one pass over records of mixed length on a machine that
+    may have had other work.
+    """
+
+    total: float
+    record_before: float
+    record_after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Where the model and the data came from, when they came from files."""
+
+    model: str
+    calib_data: str
+    calibration: int
+    held_out: int
+    labelled: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What was done and what came of it.
+
+    Attributes:
+        method: The method's name.
+        architecture: The class of the model.
+        layers: The layers quantized.
+        left_alone: Layers that could have been, and why they were not.
+        sizes: Bytes before and after.
+        quality: The verdict.
+        timing: How long it took.
+        notes: What a user should know.
+        source: Files, where there were any.
+        output: The folder written; None where none was.
+    """
+
+    method: str
+    architecture: str
+    layers: Sequence[QuantizedLayer]
+    left_alone: Sequence[LeftAlone]
+    sizes: Sizes
+    quality: Quality
+    timing: Timing
+    notes: tuple[str, ...] = ()
+    source: Source | None = None
+    output: str | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return {
+            "schema": "deepseek.quantize/1",
+            "method": self.method,
+            "architecture": self.architecture,
+            "source": None if self.source is None else _plain(self.source),
+            "output": self.output,
+            "passed": self.quality.passed,
+            "quality": _plain(self.quality) | {"certain": self.quality.certain},
+            "size_bytes": _plain(self.sizes),
+            "seconds": _plain(self.timing),
+            "layers": [_plain(layer) for layer in self.layers],
+            "left_alone": [_plain(layer) for layer in self.left_alone],
+            "notes": list(self.notes),
+            "machine": {
+                "cpu": torch.cpu.get_capabilities().get("cpu_name"),
+                "threads": torch.get_num_threads(),
+            },
+            "versions": _versions(),
+        }
+
+
+def _plain(value: Any) -> Any:
+    """Dataclasses as dictionaries, sequences as lists."""
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value
+
+
+def _versions() -> Mapping[str, str]:
+    found = {"deepseek-toolkit": deepseek.__version__}
+    for package in _VERSIONS:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

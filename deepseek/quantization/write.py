@@ -1,0 +1,93 @@
+"""The folder of a quantized model, as this toolkit and transformers load it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from deepseek.errors import InputError
+from deepseek.formats.compressed_tensors import quantization_config
+from deepseek.quantization.report import Report
+
+__all__ = ["write_folder"]
+
+_SENTENCES = 3  # dimensions of [texts, tokens, features]
+
+
+def write_folder(
+    folder: Path,
+    model: nn.Module,
+    report: Report,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+) -> None:
+    """Write ``config.json``, ``model.safetensors``, ``report.json`` and the tokenizer.
+
+    Args:
+        folder: Where; nothing is there yet.
+        model: The quantized model, with the configuration of its architecture.
+        report: What was done to it.
+        tokenizer: The tokenizer that goes with it.
+
+    Raises:
+        InputError: The model has no configuration to write.
+    """
+    settings = getattr(model, "config", None)
+    if not hasattr(settings, "to_diff_dict"):
+        raise InputError(
+            f"expected a model with a configuration to write, found {type(model).__name__} without"
+        )
+    folder.mkdir()
+    _write_json(folder / "config.json", _configuration(model, report))
+    save_file(_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
+    generation = getattr(model, "generation_config", None)
+    if generation is not None:
+        generation.save_pretrained(folder)
+    if tokenizer is not None:
+        tokenizer.save_pretrained(folder)
+    _write_json(folder / "report.json", report.to_document())
+
+
+def _configuration(model: nn.Module, report: Report) -> dict[str, Any]:
+    rows = {
+        layer.name: layer.in_features
+        for layer in report.layers
+        if layer.input_rank not in (_SENTENCES, None)
+    }
+    left_alone = [
+        layer.name
+        for layer in report.left_alone
+        if isinstance(model.get_submodule(layer.name), nn.Linear)
+    ]
+    settings: Any = model.config
+    return {
+        **settings.to_diff_dict(),
+        "architectures": [type(model).__name__],
+        "dtype": str(_float_type(model)).removeprefix("torch."),
+        "quantization_config": quantization_config(model, rows, left_alone),
+    }
+
+
+def _float_type(model: nn.Module) -> torch.dtype:
+    tensors: dict[str, Tensor] = model.state_dict()
+    return next(t.dtype for t in tensors.values() if t.dtype.is_floating_point)
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors by name; those that the architecture ties are written under one name."""
+    tied = getattr(model, "all_tied_weights_keys", {})
+    tensors = {name: t for name, t in model.state_dict().items() if name not in tied}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        place = tensor.untyped_storage().data_ptr()
+        # The format holds no memory twice: further names get a copy of their own.
+        tensors[name] = tensor.clone() if place in seen else tensor.contiguous()
+        seen.add(place)
+    return tensors
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

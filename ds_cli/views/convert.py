@@ -1,0 +1,131 @@
+"""What ``deepseek convert`` shows: files, comparison, notes, time."""
+
+from collections.abc import Callable, Collection, Iterator
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.constrain import Constrain
+from rich.table import Table
+from rich.text import Text
+
+from deepseek.formats.conversion import Conversion
+from deepseek.formats.parity import OutputParity, TensorParity
+from deepseek.units import format_bytes, format_seconds
+
+__all__ = ["conversion_view"]
+
+_WIDEST = 120  # longer lines are hard to read, however wide the terminal is
+
+
+def conversion_view(conversion: Conversion) -> RenderableType:
+    """Tables for files and comparisons, and a verdict."""
+    body = (
+        (_plan(conversion),)
+        if conversion.config.dry_run
+        else (_files(conversion), _comparison(conversion), _verdict(conversion))
+    )
+    parts = (part for section in (_headline(conversion), *body) for part in section)
+    return Constrain(Group(*parts), _WIDEST)
+
+
+def _headline(conversion: Conversion) -> Iterator[RenderableType]:
+    checkpoint, target, parity = conversion.checkpoint, conversion.target, conversion.parity
+    facts = [target.format]
+    if parity is not None and parity.architecture is not None:
+        facts.append(parity.architecture)
+    if parity is not None and parity.opset is not None:
+        facts.append(f"opset {parity.opset}")
+    size = format_bytes(checkpoint.bytes)
+    read = f"{checkpoint.format}, {len(checkpoint.infos)} tensors, {size}"
+    yield _folded(f"{conversion.config.source}  ({read})")
+    yield _folded("-> ", (str(target.dest), "bold"), f"  ({', '.join(facts)})")
+    for note in conversion.notes:
+        yield _folded((f"note: {note}", "dim"))
+    yield Text()
+
+
+def _files(conversion: Conversion) -> Iterator[RenderableType]:
+    table = _table("file", "size", numbers=("size",))
+    for file in conversion.files:
+        table.add_row(file.name, format_bytes(file.bytes))
+    yield table
+    yield Text()
+
+
+def _plan(conversion: Conversion) -> Iterator[RenderableType]:
+    for file in conversion.planned:
+        yield _folded((file.name, "bold"), f"  {format_bytes(file.bytes)}")
+        if file.tensors:
+            table = _table("tensor", "shape", "dtype", "size", numbers=("size",))
+            for name, info in file.tensors.items():
+                shape = " x ".join(map(str, info.shape)) or "scalar"
+                dtype = str(info.dtype).removeprefix("torch.")
+                table.add_row(name, shape, dtype, format_bytes(info.bytes))
+            yield table
+            yield Text()
+    total = format_bytes(sum(file.bytes for file in conversion.planned))
+    count = len(conversion.planned)
+    yield Text(f"{total} in {count} file{'' if count == 1 else 's'}; nothing was written")
+
+
+def _comparison(conversion: Conversion) -> Iterator[RenderableType]:
+    parity = conversion.parity
+    assert parity is not None
+    if parity.tensors is not None:
+        yield Text(_tensors(parity.tensors))
+    if parity.outputs:
+        numbers = [name for name in _MEASURES if any(_MEASURES[name](o) for o in parity.outputs)]
+        table = _table("input", "output", *numbers, "", numbers=numbers)
+        for one in parity.outputs:
+            measured = (_MEASURES[name](one) for name in numbers)
+            table.add_row(one.shape, one.output, *measured, _mark(one))
+        yield table
+        yield Text()
+
+
+_MEASURES: dict[str, Callable[[OutputParity], str]] = {
+    "max abs": lambda one: f"{one.max_abs:.1e}",
+    "max rel": lambda one: f"{one.max_rel:.1e}",
+    "argmax": lambda one: "" if one.argmax is None else f"{one.argmax:.2%}",
+    "cosine": lambda one: "" if one.cosine is None else f"{one.cosine:.7f}",
+}
+
+
+def _tensors(tensors: TensorParity) -> str:
+    if tensors.max_abs == 0:
+        return f"{tensors.compared} tensors compared bit for bit"
+    return (
+        f"{tensors.compared} tensors compared with the rounded source bit for bit; rounding "
+        f"changed values by at most {tensors.max_abs:.2g}, {tensors.max_rel:.2g} of the largest"
+    )
+
+
+def _mark(one: OutputParity) -> Text:
+    return Text("ok", "green") if one.passed else Text("missed", "bold red")
+
+
+def _verdict(conversion: Conversion) -> Iterator[RenderableType]:
+    assert conversion.parity is not None
+    if conversion.passed:
+        seconds = format_seconds(sum(conversion.seconds.values()))
+        stages = (f"{name} {format_seconds(s)}" for name, s in conversion.seconds.items())
+        yield Text.assemble(("every gate passed", "bold green"), f" in {seconds}")
+        yield Text(", ".join(stages), style="dim")
+        return
+    for miss in conversion.parity.misses:
+        yield _folded((f"missed: {miss}", "bold red"))
+    yield Text("kept because of --allow_mismatch" if conversion.kept else "nothing was kept")
+
+
+def _table(*columns: str, numbers: Collection[str]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    return table
+
+
+def _folded(*parts: str | tuple[str, str]) -> Text:
+    """Text whose long words, paths above all, break at the edge instead of being cut."""
+    text = Text.assemble(*parts)
+    text.overflow = "fold"
+    return text

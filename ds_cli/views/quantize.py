@@ -1,0 +1,108 @@
+"""A quantized model as a person reads of it: a table and a verdict."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from deepseek.quantization.quality import Quality
+from deepseek.quantization.report import Report
+from deepseek.quantization.statistics import Interval
+from deepseek.units import format_bytes, format_seconds
+
+__all__ = ["show"]
+
+_METRICS = {
+    "accuracy": "accuracy",
+    "next_token_accuracy": "next-token accuracy",
+    "agreement": "agreement",
+    "cosine": "cosine, mean",
+}
+
+
+def show(report: Report) -> RenderableType:
+    """The table of before and after, and below it what it means."""
+    return Group(_table(report), *(Text(line, style=style) for line, style in _lines(report)))
+
+
+def _table(report: Report) -> Table:
+    table = Table(title=f"{report.architecture}, {len(report.layers)} layers in INT8")
+    for heading in ("", "before", "after", "change"):
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    for row in _rows(report):
+        table.add_row(*row)
+    return table
+
+
+def _rows(report: Report) -> Iterator[tuple[str, str, str, str]]:
+    quality, timing, sizes = report.quality, report.timing, report.sizes
+    yield (
+        "size",
+        format_bytes(sizes.before),
+        format_bytes(sizes.after),
+        f"{sizes.after / sizes.before:.2f}x",
+    )
+    yield from _quality_rows(quality)
+    yield (
+        "time a text *",
+        format_seconds(timing.record_before),
+        format_seconds(timing.record_after),
+        f"{timing.record_after / timing.record_before:.2f}x",
+    )
+
+
+def _quality_rows(quality: Quality) -> Iterator[tuple[str, str, str, str]]:
+    name = _METRICS[quality.metric]
+    if quality.metric == "cosine":
+        yield name, "", f"{quality.after:.5f}", f"{-quality.drop:+.5f}"
+        yield "cosine, lowest", "", f"{quality.lowest:.5f}", ""
+        return
+    if quality.metric != "agreement":
+        change = f"{-100 * quality.drop:+.2f} points"
+        yield name, _percent(quality.before), _percent(quality.after), change
+    assert quality.agreement is not None
+    yield "agreement", "", _percent(quality.agreement), ""
+
+
+def _lines(report: Report) -> Iterator[tuple[str, str]]:
+    quality = report.quality
+    yield _verdict(quality), "bold green" if quality.passed else "bold red"
+    if quality.agreement is not None and quality.agreement_interval is not None:
+        shown = f"{_percent(quality.agreement)} {_between(quality.agreement_interval)}"
+        yield f"agreement {shown}", ""
+    if not quality.certain:
+        yield _too_few(quality), "yellow"
+    for reason, count in Counter(layer.reason for layer in report.left_alone).items():
+        yield f"left in floating point: {count} layers, {reason}", ""
+    for note in report.notes:
+        yield note, ""
+    yield "* one pass, an indication only", "dim"
+    written = f"written to {report.output}" if report.output else _nothing_written()
+    yield f"{written}; {format_seconds(report.timing.total)}", ""
+
+
+def _verdict(quality: Quality) -> str:
+    drop = f"drop {_percent(quality.drop)} {_between(quality.drop_interval)}"
+    budget = f"budget {_percent(quality.max_drop)}, {quality.n} held-out records"
+    return f"{drop}, {budget}: {'passed' if quality.passed else 'missed'}"
+
+
+def _nothing_written() -> str:
+    return "nothing written (--allow_drop keeps the output)"
+
+
+def _too_few(quality: Quality) -> str:
+    text = "too few records to be sure: the interval holds the budget"
+    if quality.records_needed is None:
+        return text
+    return f"{text}; about {quality.records_needed} would tell"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def _between(interval: Interval) -> str:
+    return f"(95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f})"
