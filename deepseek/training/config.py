@@ -75,19 +75,24 @@ class TrainConfig:
         tuple[str, ...], "Values of the model's configuration, as key=value; repeatable."
     ] = ()
     data: Annotated[
-        Path | None,
-        "What to train on: texts, records, pictures or a packed set; Python's manual if none.",
+        str,
+        "What to learn from: a file or folder of texts, records or pictures, a packed set, or "
+        "topics: the text of Python's own help.",
+    ] = "topics"
+    eval_data: Annotated[
+        str | None, "What to judge on, of the same kind; a share of the data if not given."
     ] = None
-    eval_data: Annotated[Path | None, "What to evaluate on; a share of the data if not given."] = (
-        None
-    )
-    eval_share: Annotated[float, "The share of the data kept for evaluation.", parse_share] = 0.05
+    eval_share: Annotated[float, "Share of the data held out to judge on.", parse_share] = 0.05
     tokenizer: Annotated[
         str | None,
         "A folder, `bytes`, or `bpe` learnt from the data; the model's own if it has one.",
     ] = None
     vocabulary: Annotated[int, "Size of a vocabulary that is trained on the data."] = 2048
     sequence_length: Annotated[int, "Tokens in a record."] = 128
+    image_size: Annotated[
+        int | None,
+        "Pictures are scaled and cropped to so many pixels; the model says if not given.",
+    ] = None
     output: Annotated[
         Path | None, "Folder of the run; the next free runs/MODEL-N if not given."
     ] = None
@@ -132,6 +137,9 @@ class TrainConfig:
     log_every: Annotated[int, "Steps between lines of progress."] = 10
     checkpoint_every: Annotated[int, "Steps between checkpoints; 0 saves at the end."] = 40
     keep: Annotated[int, "Checkpoints that are kept."] = 2
+    plan: Annotated[bool, "Say what the run would need in memory and on the wire, and stop."] = (
+        False
+    )
 
     def __post_init__(self) -> None:
         _positive(
@@ -156,6 +164,8 @@ class TrainConfig:
             raise InputError(
                 "expected --output with --resume, got none", hint="name the folder of the run"
             )
+        if not 0.0 <= self.eval_share <= 0.5:
+            raise InputError(f"expected --eval_share of at most 50%, got {self.eval_share:.0%}")
         if not 0.0 <= self.ema < 1.0:
             raise InputError(f"expected --ema in [0, 1), got {self.ema}")
 

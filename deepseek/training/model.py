@@ -22,7 +22,7 @@ from deepseek.formats.config_file import read_config
 
 __all__ = ["ModelSource", "build_model", "find_model"]
 
-_OF_WEIGHTS = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id"}
+_OF_WEIGHTS = {"vocab_size", "bos_token_id", "eos_token_id", "pad_token_id", "image_size"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +90,8 @@ def build_model(
         return _build_own(source.own, source.options, settings)
     assert source.config is not None
     for key, value in settings.items():
-        if key not in source.options and not (source.weights and key in _OF_WEIGHTS):
+        kept = source.weights is not None and key in _OF_WEIGHTS
+        if key not in source.options and not kept and hasattr(source.config, key):
             setattr(source.config, key, value)
     auto = getattr(transformers, auto_class)
     try:
@@ -101,7 +102,7 @@ def build_model(
                 source.weights,
                 config=source.config,
                 dtype=torch.float32,
-                ignore_mismatched_sizes=False,
+                local_files_only=Path(source.weights).exists(),
             )
         )
     except (ValueError, OSError, RuntimeError, AssertionError) as error:

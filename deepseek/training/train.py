@@ -1,5 +1,6 @@
 """A training run, from its configuration to the exported model."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -39,12 +40,15 @@ def train(
         say: Told in lines what goes on.
 
     Returns:
-        What ``report.json`` says; nothing on ranks other than 0.
+        What ``report.json`` says, or the plan where one was asked for; nothing on ranks other
+        than 0.
 
     Raises:
         InputError: Something that was given cannot be used, or the loss is no number.
         KeyboardInterrupt: The run was asked to stop; it is saved, and can be resumed.
     """
+    if config.plan:
+        return _plan(config, progress)
     if is_under_torchrun():
         if restarts() > 0:
             config = replace(config, resume=True, overwrite=False)
@@ -64,6 +68,15 @@ def _train_as_rank(config: TrainConfig, progress: Progress, say: Say) -> dict[st
     with following(job.run.metrics, config, progress, say):
         summary = work(job)
     return _finish(job, summary, say)
+
+
+def _plan(config: TrainConfig, progress: Progress) -> dict[str, Any]:
+    from deepseek.training.plan.plan import make_plan
+
+    world = int(os.environ.get("WORLD_SIZE", config.processes))
+    share_of(config, layout_of(config, world))
+    source = find_model(config.model, config.model_options)
+    return make_plan(config, source, prepare(config, source, progress), world).to_json()
 
 
 def _prepare_job(config: TrainConfig, progress: Progress, say: Say) -> Job:

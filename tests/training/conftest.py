@@ -66,7 +66,7 @@ def tiny(tmp_path: Path, tokens: Path, tiny_model: Path) -> Make:
     def make(**changes: Any) -> TrainConfig:
         values: dict[str, Any] = {
             "model": str(tiny_model),
-            "data": tokens,
+            "data": str(tokens),
             "sequence_length": 16,
             "output": tmp_path / "run",
             "steps": 6,

@@ -13,6 +13,7 @@ from deepseek.errors import InputError
 
 __all__ = ["RecordRange", "Records"]
 
+_TOKENS = "tokens"
 _ROUNDED_TO = 8  # tokens; fewer different shapes for compilers and pipelines
 
 
@@ -87,6 +88,7 @@ class Records:
         for name, values in fields.items():
             if isinstance(values, torch.Tensor):
                 found[name] = values
+            if isinstance(values, torch.Tensor) or name != _TOKENS:
                 continue
             rounded = -(-int(values.lengths.max()) // _ROUNDED_TO) * _ROUNDED_TO
             width = rounded if self.longest is None else min(rounded, self.longest)

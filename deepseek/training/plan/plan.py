@@ -174,9 +174,7 @@ def _sample(config: TrainConfig, data: Prepared, rows: int) -> Batch:
     return Batch(inputs=inputs, labels=labels, ids=torch.from_numpy(ids))
 
 
-def _maker(
-    config: TrainConfig, source: ModelSource, data: Prepared
-) -> Callable[[], nn.Module]:
+def _maker(config: TrainConfig, source: ModelSource, data: Prepared) -> Callable[[], nn.Module]:
     from deepseek.training.adapt import adapt
 
     task = TASKS[config.task](data.vocabulary, config.seed)

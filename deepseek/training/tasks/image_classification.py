@@ -27,5 +27,7 @@ def _prepare(
     fields: Mapping[str, torch.Tensor], _places: torch.Tensor
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     pixels = fields["image"]
+    if pixels.dim() == 3:
+        pixels = pixels.unsqueeze(1)
     scaled = (pixels.float() / 255.0 - _MIDDLE) / _MIDDLE if pixels.dtype == torch.uint8 else pixels
     return {"pixel_values": scaled}, fields["label"].long().flatten()
