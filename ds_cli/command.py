@@ -43,9 +43,13 @@ class Command:
     run: Callable[[Any, Talk], Outcome]
     positional: tuple[str, ...] = ()
 
-    def to_typer(self) -> typer.Typer:
-        """The command as a Typer application of one command."""
-        app = typer.Typer(add_completion=True, rich_markup_mode="rich")
+    def to_typer(self, *, stand_alone: bool = False) -> typer.Typer:
+        """The command as a Typer application of one command.
+
+        Args:
+            stand_alone: Whether it is a program of its own, which can install its completion.
+        """
+        app = typer.Typer(add_completion=stand_alone, rich_markup_mode="rich")
         app.command(name=self.name, help=inspect.getdoc(self.run), context_settings=CONTEXT)(
             self._callback()
         )
@@ -129,19 +133,22 @@ CONTEXT = {
 }
 
 
-def _common(kind: Any, declaration: str, help: str, metavar: str | None = None) -> Any:  # noqa: A002
+def _common(kind: Any, declaration: str, help: str, metavar: str = "") -> Any:  # noqa: A002
     return Annotated[
         kind, typer.Option(declaration, help=help, metavar=metavar, rich_help_panel=_COMMON)
     ]
 
 
 _COMMON_OPTIONS = {
-    "preset": _common(str | None, "--preset", "A named set of values that comes with the toolkit."),
+    "preset": _common(
+        str | None, "--preset", "A named set of values that comes with the toolkit.", "NAME"
+    ),
     "config": _common(
         list[Path] | None,
         "--config",
         "A TOML file of values, stronger than the preset; for commands that take a model, "
         "its config.json as well.",
+        "FILE",
     ),
     "set_": _common(list[str] | None, "--set", "One value by its key; repeatable.", "KEY=VALUE"),
     "print_config": _common(bool, "--print_config", "Print the resulting configuration and stop."),
@@ -182,10 +189,17 @@ def _metavar(field: ConfigField) -> str | None:
     return _METAVARS.get(field.kind, "TEXT")
 
 
-def _shown_default(field: ConfigField) -> str | bool:
-    if field.required or field.default in (None, False, [], ()):
-        return False
-    return str(field.default)
+def _help(field: ConfigField) -> str:
+    """The field's help and what happens without the flag.
+
+    Typer would show its own default, which is always None: a flag that was not given must be told
+    from one that was given its default.
+    """
+    if field.required:
+        return rf"{field.help} [dim]\[required][/dim]"
+    if field.default in (None, False, [], ()):
+        return field.help
+    return rf"{field.help} [dim]\[default: {field.default}][/dim]"
 
 
 def _completion(field: ConfigField) -> Callable[[str], list[str]] | None:
@@ -198,12 +212,12 @@ def _option(field: ConfigField) -> Any:
     flag = f"--{field.key}"
     if field.kind is bool:
         declaration = f"{flag}/--no_{field.key}" if field.default else flag
-        return typer.Option(declaration, help=field.help, show_default=_shown_default(field))
+        return typer.Option(declaration, help=_help(field), metavar="", show_default=False)
     return typer.Option(
         flag,
-        help=field.help + (r" \[required]" if field.required else ""),
+        help=_help(field),
         metavar=_metavar(field),
-        show_default=_shown_default(field),
+        show_default=False,
         autocompletion=_completion(field),
     )
 

@@ -4,7 +4,7 @@ import signal
 import sys
 from functools import partial
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -91,7 +91,7 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None) -> int:
     return int(code or ExitCode.DONE)
 
 
-def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) -> None:
+def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) -> NoReturn:
     # A polite kill unwinds like Ctrl-C does, so that half-written outputs are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(run(app, program, arguments))
@@ -99,11 +99,16 @@ def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) ->
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``deepseek``; ends the process with the command's exit code."""
-    _end_process(_app(), "deepseek", arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    name = words[0].replace("_", "-") if words else ""
+    if name in COMMANDS:
+        # Past the group: checking the group's own options would import pydantic for every help.
+        _end_process(load(name).to_typer(), f"deepseek {name}", words[1:])
+    _end_process(_app(), "deepseek", words)
 
 
 def _stand_alone(name: str, arguments: list[str] | None = None) -> None:
-    _end_process(load(name).to_typer(), f"deepseek-{name}", arguments)
+    _end_process(load(name).to_typer(stand_alone=True), f"deepseek-{name}", arguments)
 
 
 convert = partial(_stand_alone, "convert")

@@ -286,6 +286,56 @@ def test_a_dry_run_says_everything_and_writes_nothing(tiny_folder: Folder, tmp_p
         assert 0 <= sizes[file["name"]] - file["bytes"] <= (4_000 if tensors else 0)
 
 
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "vit", "t5"])
+def test_a_source_without_configuration_is_recognised(
+    name: str, tiny: Models, tmp_path: Path
+) -> None:
+    torch.save(tiny(name).state_dict(), tmp_path / "w.pt")
+    conversion = convert(ConvertConfig(source=tmp_path / "w.pt", dest=tmp_path / "out"))
+    assert conversion.passed
+    assert any("recognised" in note for note in conversion.notes)
+    state = safetensors.torch.load_file(tmp_path / "out/model.safetensors")
+    values = sorted(tensor.sum().item() for tensor in tiny(name).state_dict().values())
+    assert {tensor.sum().item() for tensor in state.values()} == set(values)
+    transformers.AutoModel.from_pretrained(tmp_path / "out")
+
+
+def test_what_is_not_recognised_needs_a_configuration(tmp_path: Path) -> None:
+    torch.save({"a.weight": torch.ones(2, 2)}, tmp_path / "w.pt")
+    with pytest.raises(InputError, match="of no architecture that is recognised") as caught:
+        convert(ConvertConfig(source=tmp_path / "w.pt", dest=tmp_path / "out"))
+    assert "--model_config" in str(caught.value.hint)
+    assert {path.name for path in tmp_path.iterdir()} == {"w.pt"}
+
+
+@pytest.mark.parametrize("target", ["safetensors", "torch"])
+def test_the_weights_of_an_onnx_program_come_out_again(
+    target: str, tiny: Models, tiny_folder: Folder, tmp_path: Path
+) -> None:
+    program = ConvertConfig(source=tiny_folder("bert"), dest=tmp_path / "m.onnx", opset=17)
+    assert convert(program).passed
+    dest = tmp_path / _TARGETS[target]
+    assert convert(ConvertConfig(source=tmp_path / "m.onnx", dest=dest)).passed
+    found = _load(target, dest)
+    embeddings = "bert.embeddings.word_embeddings.weight"
+    assert torch.equal(found[embeddings], tiny("bert").state_dict()[embeddings])
+
+
+def test_a_gguf_file_becomes_safetensors(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    weights = torch.randn(4, 32)
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_tensor("token_embd.weight", weights.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    dest = tmp_path / "m.safetensors"
+    assert convert(ConvertConfig(source=tmp_path / "m.gguf", dest=dest)).passed
+    (found,) = safetensors.torch.load_file(dest).values()
+    assert torch.equal(found, weights)
+
+
 def test_a_tensor_larger_than_a_shard_is_noted(tiny_folder: Folder, tmp_path: Path) -> None:
     config = ConvertConfig(source=tiny_folder("gpt2"), dest=tmp_path / "out", shard_size=100)
     conversion = convert(config)

