@@ -91,7 +91,7 @@ class TrainConfig:
     sequence_length: Annotated[int, "Tokens in a record."] = 128
     image_size: Annotated[
         int | None,
-        "Pictures are scaled and cropped to so many pixels; the model says if not given.",
+        "Pixels that pictures are scaled and cropped to; as the model wants them if not given.",
     ] = None
     output: Annotated[
         Path | None, "Folder of the run; the next free runs/MODEL-N if not given."

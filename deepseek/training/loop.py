@@ -1,7 +1,7 @@
 """The loop: draw, learn, measure, save, until it is done or told to stop."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import isfinite
 from typing import Literal
 
@@ -127,7 +127,7 @@ def _step(rig: Rig, state: RunState, config: TrainConfig) -> bool:
         seconds=time.perf_counter() - began,
         memory=resident_bytes(),
     )
-    return asked > 0
+    return bool(asked > 0)
 
 
 def _not_a_number(rig: Rig, state: RunState, what: str, ids: torch.Tensor) -> InputError:
@@ -146,7 +146,7 @@ def _no_longer_better(rig: Rig, state: RunState, config: TrainConfig) -> bool:
     better = found.loss < state.best
     state.best = min(state.best, found.loss)
     state.strikes = 0 if better else state.strikes + 1
-    rig.metrics.write("eval", state.step, loss=found.loss, accuracy=found.accuracy)
+    rig.metrics.write("eval", state.step, **asdict(found))
     return 0 < config.patience <= state.strikes
 
 

@@ -158,7 +158,9 @@ def _from_name(name: str) -> PretrainedConfig:
     if name in presets:
         return _from_values(tomllib.loads(presets[name].read_text(encoding="utf-8")), name)
     if name in CONFIG_MAPPING:
-        return CONFIG_MAPPING[name]()
+        config = CONFIG_MAPPING[name]()
+        assert isinstance(config, PretrainedConfig)
+        return config
     known = [*presets, *CONFIG_MAPPING]
     raise InputError(
         f"expected a model for --model, {name!r} is no path, preset or model type",

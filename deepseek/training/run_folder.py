@@ -19,7 +19,7 @@ from deepseek.training.checkpoint.folder import CheckpointFolder
 from deepseek.training.config import TrainConfig
 from deepseek.training.config_file import config_to_toml, differences
 
-__all__ = ["RunFolder", "open_run"]
+__all__ = ["RunFolder", "begin_run", "find_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,12 @@ class RunFolder:
         return self.root / "report.json"
 
 
-def open_run(config: TrainConfig, name: str, say: Callable[[str], None]) -> RunFolder:
-    """Make the folder of a run, or open one to go on with.
+def find_run(config: TrainConfig, name: str) -> RunFolder:
+    """Where a run goes, or which one to go on with; nothing is changed yet.
 
     Args:
         config: The run.
         name: What the model is called.
-        say: Told what differs from when the run was started.
 
     Raises:
         InputError: The folder exists and neither overwrite nor resume was asked for, or it is not
@@ -69,15 +68,27 @@ def open_run(config: TrainConfig, name: str, say: Callable[[str], None]) -> RunF
     run = RunFolder(config.output or _next_free(name))
     if config.resume:
         _check_resumable(run)
-        for difference in differences(replace(config, output=run.root), run.config):
-            say(f"resuming with another value: {difference}")
     elif run.root.exists():
         _check_replaceable(run, config)
+    return run
+
+
+def begin_run(run: RunFolder, config: TrainConfig, say: Callable[[str], None]) -> None:
+    """Make the folder of a run, or open the one to go on with.
+
+    Args:
+        run: What ``find_run`` found.
+        config: The run.
+        say: Told what differs from when the run was started.
+    """
+    config = replace(config, output=run.root)
+    if config.resume:
+        for difference in differences(config, run.config):
+            say(f"resuming with another value: {difference}")
+    elif run.root.exists():
         shutil.rmtree(run.root)
     run.root.mkdir(parents=True, exist_ok=True)
-    text = config_to_toml(replace(config, output=run.root))
-    run.config.write_text(f"# deepseek train\n{text}", encoding="utf-8")
-    return run
+    run.config.write_text(f"# deepseek train\n{config_to_toml(config)}", encoding="utf-8")
 
 
 def _next_free(name: str) -> Path:

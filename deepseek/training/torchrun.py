@@ -7,8 +7,9 @@ from typing import TypeVar
 import torch.distributed as dist
 
 from deepseek.errors import DeepseekError
+from deepseek.training.config import TrainConfig
 
-__all__ = ["is_under_torchrun", "lead_and_share", "restarts"]
+__all__ = ["is_under_torchrun", "lead_and_share", "restarts", "world_size"]
 
 T = TypeVar("T")
 
@@ -16,6 +17,11 @@ T = TypeVar("T")
 def is_under_torchrun() -> bool:
     """Whether the environment names our place among processes that somebody else started."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+
+
+def world_size(config: TrainConfig) -> int:
+    """How many processes train: as many as torchrun started, or as configured."""
+    return int(os.environ["WORLD_SIZE"]) if is_under_torchrun() else config.processes
 
 
 def restarts() -> int:

@@ -1,6 +1,5 @@
 """A training run, from its configuration to the exported model."""
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -14,10 +13,11 @@ from deepseek.training.follow import following
 from deepseek.training.layout import layout_of, share_of
 from deepseek.training.model import build_model, find_model
 from deepseek.training.quiet import quiet_transformers
+from deepseek.training.rehearse import rehearse
 from deepseek.training.report import make_report, write_json
-from deepseek.training.run_folder import open_run
+from deepseek.training.run_folder import begin_run, find_run
 from deepseek.training.tasks import TASKS
-from deepseek.training.torchrun import is_under_torchrun, lead_and_share, restarts
+from deepseek.training.torchrun import is_under_torchrun, lead_and_share, restarts, world_size
 from deepseek.training.worker import Job, Summary, work
 
 __all__ = ["train"]
@@ -53,7 +53,6 @@ def train(
         if restarts() > 0:
             config = replace(config, resume=True, overwrite=False)
         return launch(_train_as_rank, config, progress, say, nproc=1)
-    share_of(config, layout_of(config, config.processes))
     job = _prepare_job(config, progress, say)
     with following(job.run.metrics, config, progress, say):
         summary = launch(work, job, nproc=config.processes, grace=_GRACE)
@@ -73,7 +72,7 @@ def _train_as_rank(config: TrainConfig, progress: Progress, say: Say) -> dict[st
 def _plan(config: TrainConfig, progress: Progress) -> dict[str, Any]:
     from deepseek.training.plan.plan import make_plan
 
-    world = int(os.environ.get("WORLD_SIZE", config.processes))
+    world = world_size(config)
     share_of(config, layout_of(config, world))
     source = find_model(config.model, config.model_options)
     return make_plan(config, source, prepare(config, source, progress), world).to_json()
@@ -81,8 +80,12 @@ def _plan(config: TrainConfig, progress: Progress) -> dict[str, Any]:
 
 def _prepare_job(config: TrainConfig, progress: Progress, say: Say) -> Job:
     source = find_model(config.model, config.model_options)
-    run = open_run(config, source.name, say)
+    run = find_run(config, source.name)
+    world = world_size(config)
+    share_of(config, layout_of(config, world))
     data = prepare(config, source, progress)
+    rehearse(config, source, data, world)
+    begin_run(run, config, say)
     return Job(config=config, run=run, source=source, data=data)
 
 

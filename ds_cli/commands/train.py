@@ -1,27 +1,33 @@
-"""``deepseek train``."""
+"""``deepseek train``: one process or many, sharded, pipelined, resumable to the bit."""
 
-from typing import TYPE_CHECKING
+import os
+import sys
+from pathlib import Path
 
 from deepseek.training.config import TrainConfig
 from ds_cli.command import Command
+from ds_cli.console import Talk
 from ds_cli.outcome import Outcome
-
-if TYPE_CHECKING:
-    from ds_cli.console import Talk
 
 __all__ = ["COMMAND"]
 
 
-def run(config: TrainConfig, talk: "Talk") -> Outcome:
-    """Train a model: on one process or many, sharded, pipelined, resumable to the bit.
+def run(config: TrainConfig, talk: Talk) -> Outcome:
+    """Train a model, on one process or many, so that it can be resumed to the bit.
 
-    With nothing given, a small GPT learns from the text of Python's own manual.
+    With nothing given, a small GPT learns from the text of Python's own help. The trained model is
+    a Hugging Face folder that convert and quantize take.
     """
     from deepseek.training.train import train
+    from ds_cli.views.train import plan_view, report_view
 
+    if int(os.environ.get("RANK", "0")) > 0:  # under torchrun, one speaks for all
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+        train(config)
+        return Outcome(document={}, view="")
     with talk.progress() as progress:
         report = train(config, progress=progress, say=talk.say)
-    return Outcome(document=report, view=str(report))
+    return Outcome(document=report, view=plan_view(report) if config.plan else report_view(report))
 
 
 COMMAND = Command(name="train", config=TrainConfig, run=run)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from deepseek.data.packed.dataset import PackedDataset
 from deepseek.errors import InputError
 from deepseek.training.tasks import Vocabulary
@@ -56,7 +58,8 @@ def settings_of(task: str, records: PackedDataset, vocabulary: Vocabulary | None
 def _classes(records: PackedDataset) -> dict[str, Any]:
     names = records.meta.get("classes")
     if not names:
-        highest = max(int(part.max()) for part in records.column("label"))
+        parts = (part for part in records.column("label") if isinstance(part, Tensor))
+        highest = max(int(part.max()) for part in parts)
         names = [str(number) for number in range(highest + 1)]
     return {
         "num_labels": len(names),

@@ -26,7 +26,7 @@ def read_tokenizer(folder: str) -> PreTrainedTokenizerBase:
     ):
         raise InputError(f"expected a tokenizer in {folder}, found none")
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)  # type: ignore[no-any-return]
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder}: cannot read the tokenizer: {reason[:200]}") from error
@@ -83,7 +83,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
 
 
 def _wrapped(tokenizer: object) -> PreTrainedTokenizerBase:
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         bos_token=_END,
         eos_token=_END,

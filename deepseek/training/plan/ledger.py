@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 __all__ = ["Ledger"]
 
 
-class Ledger(TorchDispatchMode):
+class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes of all tensors that operations inside it make.
 
     Attributes:
@@ -24,7 +24,7 @@ class Ledger(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.held = 0
         self.peak = 0
         self._known: dict[int, int] = {}

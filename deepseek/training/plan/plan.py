@@ -80,7 +80,7 @@ def make_plan(config: TrainConfig, source: ModelSource, data: Prepared, world: i
     """
     with quiet_transformers():
         make_model = _maker(config, source, data)
-        program = _program_bytes(source)
+        program = _program_bytes()
         plan = _plan_of(config, data, make_model, world, program)
         if plan.fits:
             return plan
@@ -188,7 +188,7 @@ def _maker(config: TrainConfig, source: ModelSource, data: Prepared) -> Callable
     return make
 
 
-def _program_bytes(source: ModelSource) -> int:
+def _program_bytes() -> int:
     """What a process holds that has taken a step of a model of next to no size."""
     layer = nn.Linear(64, 64)
     optimizer = torch.optim.AdamW(layer.parameters(), fused=True)

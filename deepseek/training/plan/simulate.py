@@ -60,7 +60,7 @@ def simulate(
     gc.collect()
     kept = ledger.held - before
     if labels is None:
-        value.backward(torch.empty_like(value))
+        value.backward(torch.empty_like(value))  # type: ignore[no-untyped-call]
     else:
         value.backward()  # type: ignore[no-untyped-call]
     del value

@@ -1,0 +1,35 @@
+"""Build everything once without memory, so that what cannot work is refused before it costs."""
+
+from dataclasses import replace
+
+import torch
+
+from deepseek.distributed import split, stage_count
+from deepseek.training.adapt import adapt, device_of
+from deepseek.training.config import TrainConfig
+from deepseek.training.data.prepared import Prepared
+from deepseek.training.layout import layout_of, share_of
+from deepseek.training.model import ModelSource, build_model
+from deepseek.training.quiet import quiet_transformers
+from deepseek.training.tasks import TASKS
+
+__all__ = ["rehearse"]
+
+
+def rehearse(config: TrainConfig, source: ModelSource, data: Prepared, world: int) -> None:
+    """Make task, model and stages on torch's meta device.
+
+    Raises:
+        InputError: As the run would.
+    """
+    layout = layout_of(config, world)
+    share_of(config, layout)
+    device_of(config, 0)
+    data.train.open()
+    data.held_out.open()
+    task = TASKS[config.task](data.vocabulary, config.seed)
+    with quiet_transformers(), torch.device("meta"):
+        model = build_model(replace(source, weights=None), task.auto_class, data.settings)
+        adapt(model, config)
+        if layout.stages > 1:
+            split(model, stage_count(config.pipeline_schedule, layout.stages))
