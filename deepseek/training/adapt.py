@@ -1,9 +1,11 @@
 """What is done to a model before it is laid out: recompute activations, compile its blocks."""
 
 import shutil
+from functools import partial
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from deepseek.distributed.anatomy import block_lists
 from deepseek.errors import InputError
@@ -38,20 +40,24 @@ def adapt(model: nn.Module, config: TrainConfig) -> None:
 
 
 def _recompute(model: nn.Module) -> None:
-    enable = getattr(model, "gradient_checkpointing_enable", None)
-    if enable is None:
+    blocks = _blocks(model)
+    if not blocks:
         raise InputError(
-            f"expected a model that can recompute activations, {type(model).__name__} cannot",
-            hint="leave out --gradient_checkpointing, or give the class a method "
-            "gradient_checkpointing_enable",
+            f"expected a model with a list of blocks to recompute, found none in "
+            f"{type(model).__name__}",
+            hint="leave out --gradient_checkpointing",
         )
-    enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def _compile(model: nn.Module) -> None:
     if not torch.cuda.is_available() and shutil.which("g++") is None:
         raise InputError("expected a C++ compiler for --compile inductor, found no g++")
     # Block by block: equal blocks share one compilation, and stages and shards keep their seams.
-    blocks = [block for blocks in block_lists(model).values() for block in blocks]
-    for module in blocks or [model]:
+    for module in _blocks(model) or [model]:
         module.compile()
+
+
+def _blocks(model: nn.Module) -> list[nn.Module]:
+    return [block for blocks in block_lists(model).values() for block in blocks]

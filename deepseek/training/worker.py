@@ -5,19 +5,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import nn
 
-from deepseek.distributed import (
-    Mesh,
-    is_leader,
-    optimizer_for,
-    owned_stages,
-    shard,
-    split,
-    stage_count,
-)
+from deepseek.distributed import Mesh, is_leader
 from deepseek.training.adapt import adapt, device_of
 from deepseek.training.average import WeightAverage
+from deepseek.training.build import build_engine, build_optimizer
 from deepseek.training.checkpoint.folder import read_state
 from deepseek.training.checkpoint.load import restore
 from deepseek.training.checkpoint.save import CheckpointWriter
@@ -25,15 +17,12 @@ from deepseek.training.checkpoint.tensors import NamedWeights, shared_names
 from deepseek.training.config import TrainConfig
 from deepseek.training.data.prepared import Prepared
 from deepseek.training.data.stream import Stream
-from deepseek.training.engine import DataEngine, Engine
 from deepseek.training.exchange import Exchange
-from deepseek.training.layout import layout_of, share_of
+from deepseek.training.layout import layout_of
 from deepseek.training.loop import Ending, Rig, run_loop
 from deepseek.training.memory import peak_bytes
 from deepseek.training.metrics import MetricsFile
 from deepseek.training.model import ModelSource, build_model
-from deepseek.training.optimizer import optimizer_settings, parameter_groups
-from deepseek.training.pipeline import PipelineEngine
 from deepseek.training.quiet import quiet_transformers
 from deepseek.training.run_folder import RunFolder
 from deepseek.training.scale import LossScale
@@ -96,15 +85,7 @@ def _work(job: Job) -> Summary:
     adapt(model, config)
     engine = build_engine(model, config, mesh, device)
     weights = NamedWeights(engine.modules, aliases)
-    kind, options = optimizer_settings(config.optimizer)
-    parameters = [p for module in engine.modules for p in module.parameters()]
-    optimizer = optimizer_for(
-        parameter_groups(parameters, config.optimizer.weight_decay),
-        kind,
-        mesh,
-        strategy=config.shard_strategy,
-        **options,
-    )
+    optimizer = build_optimizer(engine.modules, config, mesh)
     average = WeightAverage(weights, config.ema)
     state = RunState(scale=LossScale.of(config.precision))
     checkpoints = job.run.checkpoints
@@ -139,31 +120,3 @@ def _work(job: Job) -> Summary:
         )
         ending = run_loop(rig, state, config)
     return Summary(ending=ending, step=state.step, processes=world, peak=peak_bytes())
-
-
-def build_engine(model: nn.Module, config: TrainConfig, mesh: Mesh, device: torch.device) -> Engine:
-    """What learns, for the layout of the mesh.
-
-    Raises:
-        InputError: The batch or the model does not suit the layout.
-    """
-    share = share_of(config, mesh.layout)
-    strategy, wire, schedule = config.shard_strategy, config.wire, config.pipeline_schedule
-    model.to(device).train()
-    if mesh.layout.stages == 1:
-        return DataEngine(
-            model=shard(model, mesh, strategy=strategy, wire=wire),
-            parts=share.parts,
-            precision=config.precision,
-            device=device,
-        )
-    stages = split(
-        model, stage_count(schedule, mesh.layout.stages), keep=owned_stages(mesh, schedule)
-    )
-    return PipelineEngine(
-        stages=[shard(stage, mesh, strategy=strategy, wire=wire) for stage in stages],
-        mesh=mesh,
-        schedule=schedule,
-        precision=config.precision,
-        device=device,
-    )

@@ -10,7 +10,7 @@ import torch
 
 from deepseek.data.packed.field import Field
 from deepseek.data.packed.writer import PackedWriter
-from deepseek.training.config import OptimizerConfig, TrainConfig
+from deepseek.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from deepseek.training.metrics import read_metrics
 
 Make = Callable[..., TrainConfig]
@@ -74,6 +74,7 @@ def tiny(tmp_path: Path, tokens: Path, tiny_model: Path) -> Make:
             "eval_every": 0,
             "checkpoint_every": 0,
             "optimizer": OptimizerConfig(lr=0.01),
+            "schedule": ScheduleConfig(name="constant", warmup=0.0),
         }
         return TrainConfig(**values | changes)
 

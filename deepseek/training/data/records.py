@@ -92,6 +92,6 @@ class Records:
                 continue
             rounded = -(-int(values.lengths.max()) // _ROUNDED_TO) * _ROUNDED_TO
             width = rounded if self.longest is None else min(rounded, self.longest)
-            found[name] = values.padded(self.pad, width)
+            found[name] = values.to(torch.long).padded(self.pad, width)
             found["length"] = values.lengths.clamp(max=width)
         return found
