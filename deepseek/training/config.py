@@ -113,6 +113,12 @@ class TrainConfig:
     gradient_checkpointing: Annotated[
         bool, "Compute activations again in the backward pass instead of keeping them."
     ] = False
+    offload: Annotated[
+        Literal["none", "activations"], "What waits in a file instead of in memory."
+    ] = "none"
+    swap_fraction: Annotated[
+        float, "The share of memory that may be in that file.", parse_share
+    ] = 0.2
     ema: Annotated[
         float, "Decay of a running average of the weights, which is then what is exported; 0: none."
     ] = 0.0

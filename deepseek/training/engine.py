@@ -31,6 +31,10 @@ class Engine(Protocol):
     """What the loop needs of a layout."""
 
     @property
+    def called(self) -> Sequence[nn.Module]:
+        """What this process calls: the modules with what their layout needs around them."""
+
+    @property
     def modules(self) -> Sequence[nn.Module]:
         """The modules whose parameters this process holds; names are those of the whole model."""
 
@@ -60,6 +64,11 @@ class DataEngine:
     parts: int
     precision: str
     device: torch.device
+
+    @property
+    def called(self) -> Sequence[nn.Module]:
+        """The model, as it is called."""
+        return (self.model,)
 
     @property
     def modules(self) -> Sequence[nn.Module]:

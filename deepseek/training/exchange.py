@@ -14,13 +14,23 @@ class Exchange:
 
     Attributes:
         copies: How many processes see the same data: the stages of a pipeline.
+        device: Where the processes exchange.
     """
 
     copies: int = 1
+    device: torch.device = torch.device("cpu")
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all different data, the same on every process."""
+        if not dist.is_initialized():
+            return values
+        summed = values.to(self.device)
+        dist.all_reduce(summed)
+        return (summed / self.copies).cpu()
+
+    def highest(self, value: float) -> float:
+        """The highest value of all processes, the same on every one."""
+        values = torch.tensor(value, dtype=torch.float64, device=self.device)
         if dist.is_initialized():
-            dist.all_reduce(values)
-            values /= self.copies
-        return values
+            dist.all_reduce(values, op=dist.ReduceOp.MAX)
+        return float(values)

@@ -1,14 +1,16 @@
 """Tell of a run by reading what it writes, whichever process writes it."""
 
+import json
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deepseek.progress import Progress
 from deepseek.training.config import TrainConfig
-from deepseek.training.metrics import read_metrics
 from deepseek.units import format_bytes, format_seconds
 
 __all__ = ["following"]
@@ -20,19 +22,16 @@ _SECONDS = 0.5
 def following(
     path: Path, config: TrainConfig, progress: Progress, say: Callable[[str], None]
 ) -> Iterator[None]:
-    """While inside, a thread reads new rows of the metrics file and tells of them."""
+    """While inside, a thread reads what is added to the metrics file and tells of it."""
     done = threading.Event()
+    teller = _Teller(config, progress, say)
+    begin = path.stat().st_size if path.exists() else 0
 
     def follow() -> None:
-        told = 0
-        while True:
+        place, last = begin, False
+        while not last:
             last = done.wait(_SECONDS)
-            rows = read_metrics(path)
-            for row in rows[told:]:
-                _tell(row, config, progress, say)
-            told = len(rows)
-            if last:
-                return
+            place = _tell_from(path, place, teller)
 
     thread = threading.Thread(target=follow, daemon=True)
     thread.start()
@@ -43,20 +42,50 @@ def following(
         thread.join()
 
 
-def _tell(
-    row: dict[str, Any], config: TrainConfig, progress: Progress, say: Callable[[str], None]
-) -> None:
-    step = row["step"]
-    if row["kind"] == "train":
-        progress("steps", step, config.steps)
-        if step % config.log_every == 0:
-            rate = row["labels"] / row["seconds"]
-            left = format_seconds((config.steps - step) * row["seconds"])
-            say(
-                f"step {step}/{config.steps}  loss {row['loss']:.4f}  rate {row['rate']:.2e}  "
-                f"{rate:,.0f} labels/s  {left} left  {format_bytes(row['memory'])}"
-            )
-    elif row["kind"] == "eval":
-        say(f"step {step}: held-out loss {row['loss']:.4f}, accuracy {row['accuracy']:.1%}")
-    elif row["kind"] == "note":
-        say(f"step {step}: {row['text']}")
+def _tell_from(path: Path, place: int, teller: "_Teller") -> int:
+    """Tell of the whole lines from ``place`` on; where the next one begins comes back."""
+    if not path.exists():
+        return place
+    with path.open("rb") as file:
+        file.seek(place)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            place += len(line)
+            teller.tell(json.loads(line))
+    return place
+
+
+@dataclass(slots=True)
+class _Teller:
+    config: TrainConfig
+    progress: Progress
+    say: Callable[[str], None]
+    _recent: deque[dict[str, Any]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._recent = deque(maxlen=self.config.log_every)
+
+    def tell(self, row: dict[str, Any]) -> None:
+        """Say what a row says."""
+        step = row["step"]
+        if row["kind"] == "train":
+            self._recent.append(row)
+            self.progress("steps", step, self.config.steps)
+            if step % self.config.log_every == 0:
+                self.say(self._line(row))
+        elif row["kind"] == "eval":
+            self.say(f"step {step}: held-out loss {row['loss']:.4f}, {row['accuracy']:.1%} right")
+        elif row["kind"] == "note":
+            self.say(f"step {step}: {row['text']}")
+
+    def _line(self, row: dict[str, Any]) -> str:
+        seconds = sum(recent["seconds"] for recent in self._recent)
+        speed = sum(recent["units"] for recent in self._recent) / seconds
+        steps = self.config.steps
+        left = (steps - row["step"]) * seconds / len(self._recent)
+        return (
+            f"step {row['step']}/{steps}  loss {row['loss']:.4f}  rate {row['rate']:.2e}  "
+            f"{speed:,.0f} {row['unit']}/s  {format_seconds(left)} left  "
+            f"{format_bytes(row['memory'])}"
+        )

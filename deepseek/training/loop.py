@@ -1,65 +1,27 @@
 """The loop: draw, learn, measure, save, until it is done or told to stop."""
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from math import isfinite
 from typing import Literal
 
 import torch
 
-from deepseek.distributed import Mesh
 from deepseek.errors import InputError
-from deepseek.training.average import WeightAverage
-from deepseek.training.checkpoint.save import CheckpointWriter
-from deepseek.training.checkpoint.tensors import NamedWeights, optimizer_tensors
+from deepseek.training.checkpoint.tensors import optimizer_tensors
+from deepseek.training.checkpoint.wire import owed_tensors
 from deepseek.training.config import TrainConfig
-from deepseek.training.data.records import Records
-from deepseek.training.data.stream import Stream
-from deepseek.training.engine import Engine
 from deepseek.training.evaluate import Evaluation, evaluate
-from deepseek.training.exchange import Exchange
 from deepseek.training.memory import resident_bytes
-from deepseek.training.metrics import MetricsFile
 from deepseek.training.optimizer import clip_gradients, set_rate
+from deepseek.training.rig import Rig
 from deepseek.training.rng import seed_step
 from deepseek.training.schedule import rate_at
-from deepseek.training.signals import StopRequest
 from deepseek.training.state import RunState
 
-__all__ = ["Ending", "Rig", "run_loop"]
+__all__ = ["Ending", "run_loop", "take_step"]
 
 Ending = Literal["done", "stopped early", "asked to stop"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rig:
-    """What the loop works with; every part knows its own layout.
-
-    Attributes:
-        engine: Learns from a batch.
-        weights: What this process holds of the model.
-        optimizer: Moves the weights.
-        average: Follows them.
-        stream: Gives batches.
-        held_out: What is judged on.
-        writer: Saves.
-        exchange: Adds up over processes.
-        metrics: Where rows go.
-        stop: Whether somebody asked for an end.
-        mesh: Where this process stands.
-    """
-
-    engine: Engine
-    weights: NamedWeights
-    optimizer: torch.optim.Optimizer
-    average: WeightAverage
-    stream: Stream
-    held_out: Records
-    writer: CheckpointWriter
-    exchange: Exchange
-    metrics: MetricsFile
-    stop: StopRequest
-    mesh: Mesh
 
 
 def run_loop(rig: Rig, state: RunState, config: TrainConfig) -> Ending:
@@ -72,7 +34,7 @@ def run_loop(rig: Rig, state: RunState, config: TrainConfig) -> Ending:
     """
     ending: Ending = "done"
     while state.step < config.steps:
-        asked = _step(rig, state, config)
+        asked = take_step(rig, state, config)
         rig.writer.poll()
         if _due(state.step, config.eval_every) and _no_longer_better(rig, state, config):
             ending = "stopped early"
@@ -94,15 +56,21 @@ def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
 
-def _step(rig: Rig, state: RunState, config: TrainConfig) -> bool:
-    """One step; true when some process was asked to stop."""
+def take_step(rig: Rig, state: RunState, config: TrainConfig) -> bool:
+    """Draw a batch, learn from it, move the weights; true when some process was asked to stop.
+
+    Raises:
+        InputError: The loss or the gradient is not a finite number.
+    """
     began = time.perf_counter()
     seed_step(config.seed, state.step, rig.mesh.rank)
     rate = config.optimizer.lr * rate_at(state.step, steps=config.steps, config=config.schedule)
     set_rate(rig.optimizer, rate)
     batch = rig.stream.draw()
-    labels = int(rig.exchange.total(batch.asked.double()))
-    loss_sum = rig.engine.step(batch, state.scale.value * rig.stream.parts / max(labels, 1))
+    counts = torch.tensor([batch.asked, batch.units], dtype=torch.float64)
+    labels, units = rig.exchange.total(counts).long().tolist()
+    with rig.keeping():
+        loss_sum = rig.engine.step(batch, state.scale.value * rig.stream.parts / max(labels, 1))
     sums = torch.stack([loss_sum.double().cpu(), torch.tensor(float(rig.stop.asked)).double()])
     total, asked = rig.exchange.total(sums).tolist()
     loss = total / max(labels, 1)
@@ -124,6 +92,8 @@ def _step(rig: Rig, state: RunState, config: TrainConfig) -> bool:
         norm=norm,
         rate=rate,
         labels=labels,
+        unit=rig.stream.task.unit,
+        units=units,
         seconds=time.perf_counter() - began,
         memory=resident_bytes(),
     )
@@ -169,6 +139,8 @@ def _save(rig: Rig, state: RunState) -> None:
         **rig.weights.tensors(),
         **optimizer_tensors(rig.weights, rig.optimizer),
         **rig.average.tensors,
+        **owed_tensors(rig.engine.called, rig.mesh.rank),
     }
-    rig.writer.save(state.step, tensors, state.to_json())
+    layout = asdict(rig.mesh.layout)
+    rig.writer.save(state.step, tensors, {**state.to_json(), "layout": layout})
     rig.metrics.write("checkpoint", state.step, stalled=time.perf_counter() - began)

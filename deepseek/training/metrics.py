@@ -4,63 +4,57 @@ Only the leader writes. Whoever shows progress reads the file, in whatever proce
 """
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
-__all__ = ["MetricsFile", "read_metrics"]
+__all__ = ["Metrics", "read_metrics", "trim_metrics", "writing_metrics"]
 
 
 @dataclass(slots=True)
-class MetricsFile:
-    """Appends rows to a file; a path of None writes nothing.
+class Metrics:
+    """Takes rows; without a file it forgets them."""
 
-    Attributes:
-        path: The file.
-        after: Rows of later steps are dropped when it is opened: they will happen again.
-    """
-
-    path: Path | None
-    after: int
-    _file: TextIO | None = field(default=None, init=False)
-
-    def __enter__(self) -> Self:
-        if self.path is not None:
-            rows = [row for row in read_metrics(self.path) if row["step"] <= self.after]
-            self._file = self.path.open("w", encoding="utf-8", buffering=1)
-            for row in rows:
-                self._put(row)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
+    file: TextIO | None
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Add a row: ``train``, ``eval``, ``checkpoint`` or ``note``."""
-        self._put({"kind": kind, "step": step, **values})
+        if self.file is not None:
+            self.file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
 
-    def _put(self, row: dict[str, Any]) -> None:
-        if self._file is not None:
-            self._file.write(json.dumps(row) + "\n")
+
+@contextmanager
+def writing_metrics(path: Path | None) -> Iterator[Metrics]:
+    """Rows are added to the file at ``path``; None is for processes that do not speak."""
+    if path is None:
+        yield Metrics(None)
+        return
+    with path.open("a", encoding="utf-8", buffering=1) as file:
+        yield Metrics(file)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The rows of a file; a line that was cut off is left out, a missing file is empty."""
-    rows = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-    for line in lines:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            continue
-    return rows
+    return [row for line in lines if (row := _row(line)) is not None]
+
+
+def trim_metrics(path: Path, after: int) -> None:
+    """Drop the rows of steps beyond ``after``, which will be taken again."""
+    rows = [row for row in read_metrics(path) if row["step"] <= after]
+    part = path.with_name(f".{path.name}.part")
+    part.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    part.rename(path)
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and "step" in row else None

@@ -43,6 +43,11 @@ class PipelineEngine:
         )
 
     @property
+    def called(self) -> Sequence[nn.Module]:
+        """Our stages."""
+        return self.stages
+
+    @property
     def modules(self) -> Sequence[nn.Module]:
         """The parts of the model in our stages, with the names of the whole."""
         return [unwrap(stage) for stage in self.stages]

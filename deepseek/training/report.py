@@ -33,7 +33,8 @@ def make_report(config: TrainConfig, run: RunFolder, summary: Summary) -> dict[s
         "last_loss": steps[-1]["loss"] if steps else None,
         "held_out": None if not judged else _without(judged[-1], "kind"),
         "seconds": seconds,
-        "labels_per_second": sum(row["labels"] for row in steps) / seconds if seconds else None,
+        "unit": steps[-1]["unit"] if steps else None,
+        "units_per_second": sum(row["units"] for row in steps) / seconds if seconds else None,
         "notes": [row["text"] for row in rows if row["kind"] == "note"],
     }
 

@@ -15,9 +15,10 @@ from itertools import count
 from pathlib import Path
 
 from deepseek.errors import InputError
-from deepseek.training.checkpoint.folder import CheckpointFolder
+from deepseek.training.checkpoint.folder import CheckpointFolder, read_state
 from deepseek.training.config import TrainConfig
 from deepseek.training.config_file import config_to_toml, differences
+from deepseek.training.metrics import trim_metrics
 
 __all__ = ["RunFolder", "begin_run", "find_run"]
 
@@ -85,6 +86,9 @@ def begin_run(run: RunFolder, config: TrainConfig, say: Callable[[str], None]) -
     if config.resume:
         for difference in differences(config, run.config):
             say(f"resuming with another value: {difference}")
+        latest = run.checkpoints.latest()
+        assert latest is not None, "a run without a checkpoint is not resumed"
+        trim_metrics(run.metrics, after=read_state(latest)["step"])
     elif run.root.exists():
         shutil.rmtree(run.root)
     run.root.mkdir(parents=True, exist_ok=True)

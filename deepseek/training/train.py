@@ -10,6 +10,7 @@ from deepseek.training.config import TrainConfig
 from deepseek.training.data.prepare import prepare
 from deepseek.training.export import export_model
 from deepseek.training.follow import following
+from deepseek.training.job import Job
 from deepseek.training.layout import layout_of, share_of
 from deepseek.training.model import build_model, find_model
 from deepseek.training.quiet import quiet_transformers
@@ -18,7 +19,7 @@ from deepseek.training.report import make_report, write_json
 from deepseek.training.run_folder import begin_run, find_run
 from deepseek.training.tasks import TASKS
 from deepseek.training.torchrun import is_under_torchrun, lead_and_share, restarts, world_size
-from deepseek.training.worker import Job, Summary, work
+from deepseek.training.worker import Summary, work
 
 __all__ = ["train"]
 

@@ -39,8 +39,8 @@ def report_view(report: Mapping[str, Any]) -> RenderableType:
             f"loss {judged['loss']:.4f}, accuracy {judged['accuracy']:.1%} "
             f"of {judged['labels']:,} labels",
         )
-    if report["labels_per_second"] is not None:
-        table.add_row("speed", f"{report['labels_per_second']:,.0f} labels/s")
+    if report["units_per_second"] is not None:
+        table.add_row("speed", f"{report['units_per_second']:,.0f} {report['unit']}/s")
         table.add_row("time", format_seconds(report["seconds"]))
     processes = report["processes"]
     table.add_row("processes", str(processes))

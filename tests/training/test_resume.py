@@ -77,15 +77,15 @@ def train_until(step: int, config: TrainConfig) -> None:
     """Train, and send this process a polite kill when a step was logged."""
     from deepseek.training import metrics
 
-    write = metrics.MetricsFile.write
+    write = metrics.Metrics.write
 
-    def watch(self: metrics.MetricsFile, kind: str, at: int, **values: object) -> None:
+    def watch(self: metrics.Metrics, kind: str, at: int, **values: object) -> None:
         write(self, kind, at, **values)
         if kind == "train" and at == step:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics.MetricsFile, "write", watch)
+        patch.setattr(metrics.Metrics, "write", watch)
         train(config)
 
 

@@ -58,14 +58,32 @@ def restore(
     weights: NamedWeights,
     optimizer: torch.optim.Optimizer,
     extra: Mapping[str, torch.Tensor],
-) -> None:
+    own: str | None = None,
+) -> dict[str, torch.Tensor]:
     """Bring weights, optimizer and further tensors back to what they were.
+
+    Args:
+        place: The checkpoint.
+        weights: What this process holds of the model.
+        optimizer: One that has not stepped yet.
+        extra: Further tensors by flat name.
+        own: The beginning of the names of tensors that are this process's own.
+
+    Returns:
+        The tensors whose names begin with ``own``.
 
     Raises:
         InputError: The checkpoint is of another model.
     """
-    empty_optimizer_state(weights, optimizer, saved_sizes(place))
+    sizes = saved_sizes(place)
+    empty_optimizer_state(weights, optimizer, sizes)
+    found = {
+        name: torch.empty(size)
+        for name, size in sizes.items()
+        if own is not None and name.startswith(own)
+    }
     load_tensors(
         place,
-        {**weights.tensors(), **optimizer_tensors(weights, optimizer), **extra},
+        {**weights.tensors(), **optimizer_tensors(weights, optimizer), **extra, **found},
     )
+    return found

@@ -14,7 +14,7 @@ def sequence_classification(_vocabulary: Vocabulary | None, _seed: int) -> Task:
     return Task(
         name="sequence_classification",
         auto_class="AutoModelForSequenceClassification",
-        unit="texts",
+        unit="tokens",
         prepare=_prepare,
     )
 

@@ -57,6 +57,14 @@ class Batch:
         """How many labels count, as a scalar."""
         return (self.labels != IGNORED).sum()
 
+    @property
+    def units(self) -> int:
+        """What rates count: tokens that are no filling, or else records."""
+        tokens = self.inputs.get("attention_mask", self.inputs.get("input_ids"))
+        if tokens is None:
+            return len(self)
+        return int(tokens.sum()) if "attention_mask" in self.inputs else tokens.numel()
+
     def cut(self, parts: int) -> list["Batch"]:
         """The batch in ``parts`` parts of nearly equal size, in order."""
         names = list(self.inputs)
@@ -86,7 +94,7 @@ class Task:
     Attributes:
         name: As in the configuration.
         auto_class: The class of transformers that builds models for it.
-        unit: What is counted in rates: ``tokens`` or ``images``.
+        unit: What is counted in rates.
         prepare: From the fields of records, each (B, ...), and their places in the stream, (B,),
             to inputs and labels. What is random depends on the place alone.
     """
