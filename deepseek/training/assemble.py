@@ -89,7 +89,7 @@ def assemble(job: Job, metrics: Metrics, stop: StopRequest) -> tuple[Rig, RunSta
             config.keep,
             lambda text: metrics.write("note", state.step, text=text),
         ),
-        exchange=Exchange(mesh.layout.stages, device),
+        exchange=Exchange(mesh.layout.stages, device.type),
         metrics=metrics,
         stop=stop,
         mesh=mesh,

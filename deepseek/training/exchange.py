@@ -18,7 +18,7 @@ class Exchange:
     """
 
     copies: int = 1
-    device: torch.device = torch.device("cpu")
+    device: str = "cpu"
 
     def total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all different data, the same on every process."""
