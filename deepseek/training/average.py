@@ -1,5 +1,8 @@
 """A running average of the weights, which often generalises better than the last ones."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -31,6 +34,18 @@ class WeightAverage:
     def tensors(self) -> dict[str, torch.Tensor]:
         """The average under its flat names, sharing memory."""
         return {f"average.{name}": tensor for name, tensor in self._mean.items()}
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """While inside, the modules hold the average instead of the weights of now."""
+        now = [tensor.clone() for tensor in self._live.values()]
+        for live, mean in zip(self._live.values(), self._mean.values(), strict=True):
+            live.copy_(mean)
+        try:
+            yield
+        finally:
+            for live, kept in zip(self._live.values(), now, strict=True):
+                live.copy_(kept)
 
     def update(self) -> None:
         """Move the average towards the weights of now."""

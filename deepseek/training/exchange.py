@@ -28,6 +28,14 @@ class Exchange:
         dist.all_reduce(summed)
         return (summed / self.copies).cpu()
 
+    def gathered(self, own: list[int]) -> list[int]:
+        """The different numbers that all processes have, in order."""
+        if not dist.is_initialized():
+            return sorted(set(own))
+        everybody: list[list[int]] = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(everybody, own)
+        return sorted({number for numbers in everybody for number in numbers})
+
     def highest(self, value: float) -> float:
         """The highest value of all processes, the same on every one."""
         values = torch.tensor(value, dtype=torch.float64, device=self.device)

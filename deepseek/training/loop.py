@@ -11,15 +11,18 @@ from deepseek.errors import InputError
 from deepseek.training.checkpoint.tensors import optimizer_tensors
 from deepseek.training.checkpoint.wire import owed_tensors
 from deepseek.training.config import TrainConfig
-from deepseek.training.evaluate import Evaluation, evaluate
+from deepseek.training.evaluate import evaluate
 from deepseek.training.memory import resident_bytes
 from deepseek.training.optimizer import clip_gradients, set_rate
 from deepseek.training.rig import Rig
 from deepseek.training.rng import seed_step
 from deepseek.training.schedule import rate_at
 from deepseek.training.state import RunState
+from deepseek.training.tasks import Batch
 
 __all__ = ["Ending", "run_loop", "take_step"]
+
+_NAMED = 16  # records in a message; all of them are in the metrics
 
 Ending = Literal["done", "stopped early", "asked to stop"]
 
@@ -36,7 +39,9 @@ def run_loop(rig: Rig, state: RunState, config: TrainConfig) -> Ending:
     while state.step < config.steps:
         asked = take_step(rig, state, config)
         rig.writer.poll()
-        if _due(state.step, config.eval_every) and _no_longer_better(rig, state, config):
+        if _due(state.step, config.eval_every):
+            _judge(rig, state, config)
+        if 0 < config.patience <= state.strikes:
             ending = "stopped early"
         if asked:
             ending = "asked to stop"
@@ -45,7 +50,7 @@ def run_loop(rig: Rig, state: RunState, config: TrainConfig) -> Ending:
         if _due(state.step, config.checkpoint_every) and state.step < config.steps:
             _save(rig, state)
     if ending == "done" and not _due(config.steps, config.eval_every):
-        _no_longer_better(rig, state, config)
+        _judge(rig, state, config)
     _save(rig, state)
     if not rig.writer.wait():
         raise InputError(f"the checkpoint of step {state.step} could not be written")
@@ -76,12 +81,14 @@ def take_step(rig: Rig, state: RunState, config: TrainConfig) -> bool:
     loss = total / max(labels, 1)
     norm = clip_gradients(rig.optimizer, config.optimizer.clip, state.scale.value, rig.mesh)
     if not isfinite(loss):
-        raise _not_a_number(rig, state, "loss", batch.ids)
+        raise _not_a_number(rig, state, "loss", batch)
     if state.scale.accepts(norm):
         if not isfinite(norm):
-            raise _not_a_number(rig, state, "gradient", batch.ids)
+            raise _not_a_number(rig, state, "gradient", batch)
         rig.optimizer.step()
         rig.average.update()
+    elif state.scale.exhausted:
+        raise _not_a_number(rig, state, "gradient", batch)
     rig.optimizer.zero_grad(set_to_none=True)
     state.step += 1
     state.place = rig.stream.place
@@ -100,37 +107,41 @@ def take_step(rig: Rig, state: RunState, config: TrainConfig) -> bool:
     return bool(asked > 0)
 
 
-def _not_a_number(rig: Rig, state: RunState, what: str, ids: torch.Tensor) -> InputError:
+def _not_a_number(rig: Rig, state: RunState, what: str, batch: Batch) -> InputError:
     rig.writer.wait()
+    ids = rig.stream.records.range.numbers(batch.ids.numpy())
+    records = rig.exchange.gathered(ids.tolist())
+    rig.metrics.write("note", state.step + 1, text=f"{what} not finite", records=records)
+    named = ", ".join(str(number) for number in records[:_NAMED])
+    more = f" and {len(records) - _NAMED} more" if len(records) > _NAMED else ""
     latest = rig.writer.folder.latest()
     kept = "no checkpoint was written yet" if latest is None else f"{latest.name} is kept"
     return InputError(
-        f"the {what} of step {state.step + 1} is not a finite number; "
-        f"its records are {', '.join(str(i) for i in ids.tolist())}; {kept}",
-        hint="lower --optimizer.lr, or look at these records",
+        f"the {what} of step {state.step + 1} is not a finite number; its records are "
+        f"{named}{more}; {kept}",
+        hint="lower --optimizer.lr, or look at the records with deepseek data inspect",
     )
 
 
-def _no_longer_better(rig: Rig, state: RunState, config: TrainConfig) -> bool:
-    found = judge(rig, config)
-    better = found.loss < state.best
-    state.best = min(state.best, found.loss)
-    state.strikes = 0 if better else state.strikes + 1
+def _judge(rig: Rig, state: RunState, config: TrainConfig) -> None:
+    """Evaluate what would be exported now; the best so far is saved when it decides the end."""
+    with rig.average.in_place():
+        found = evaluate(
+            rig.engine,
+            rig.held_out,
+            rig.stream.task,
+            batch_size=config.batch_size,
+            part=rig.stream.part,
+            parts=rig.stream.parts,
+            exchange=rig.exchange,
+        )
     rig.metrics.write("eval", state.step, **asdict(found))
-    return 0 < config.patience <= state.strikes
-
-
-def judge(rig: Rig, config: TrainConfig) -> Evaluation:
-    """Evaluate the weights of now."""
-    return evaluate(
-        rig.engine,
-        rig.held_out,
-        rig.stream.task,
-        batch_size=config.batch_size,
-        part=rig.stream.part,
-        parts=rig.stream.parts,
-        exchange=rig.exchange,
-    )
+    if not found.loss < state.best:
+        state.strikes += 1
+        return
+    state.best, state.best_step, state.strikes = found.loss, state.step, 0
+    if config.patience > 0:
+        _save(rig, state)
 
 
 def _save(rig: Rig, state: RunState) -> None:

@@ -140,12 +140,14 @@ def _from_path(path: Path) -> tuple[PretrainedConfig, str | None]:
 
 def _from_hub(name: str) -> PretrainedConfig:
     try:
-        return transformers.AutoConfig.from_pretrained(name)
+        config = transformers.AutoConfig.from_pretrained(name)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"--model {name}: neither a path nor to be had from the hub: {reason[:200]}"
         ) from error
+    assert isinstance(config, PretrainedConfig)
+    return config
 
 
 def _from_name(name: str) -> PretrainedConfig:

@@ -1,5 +1,6 @@
 """Build everything once without memory, so that what cannot work is refused before it costs."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
@@ -28,7 +29,9 @@ def rehearse(config: TrainConfig, source: ModelSource, data: Prepared, world: in
     data.train.open()
     data.held_out.open()
     task = TASKS[config.task](data.vocabulary, config.seed)
-    with quiet_transformers(), torch.device("meta"):
+    # Code of the user's own may not expect tensors without memory.
+    place = nullcontext() if source.own else torch.device("meta")
+    with quiet_transformers(), place:
         model = build_model(replace(source, weights=None), task.auto_class, data.settings)
         adapt(model, config)
         if layout.stages > 1:

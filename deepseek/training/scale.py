@@ -10,6 +10,7 @@ from math import isfinite
 __all__ = ["LossScale"]
 
 _HIGHEST = 2.0**24
+_LOWEST = 2.0**-14  # below it no gradient of float16 was ever finite
 
 
 @dataclass(slots=True)
@@ -32,6 +33,11 @@ class LossScale:
     def of(cls, precision: str) -> "LossScale":
         """The scale a precision needs."""
         return cls(enabled=precision == "fp16", value=2.0**16 if precision == "fp16" else 1.0)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether it fell so low that overflow cannot be the reason."""
+        return self.value < _LOWEST
 
     def accepts(self, norm: float) -> bool:
         """Whether a step with a gradient of this norm may be taken; moves the scale."""

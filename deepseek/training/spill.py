@@ -94,7 +94,7 @@ class Spill:
             tensor.dtype,
             tensor.size(),
             tensor.stride(),
-            tensor.storage_offset(),
+            int(tensor.storage_offset()),
             tensor.device,
         )
 
@@ -123,7 +123,7 @@ class Spill:
         if begin + size > self._limit:
             return None
         pages = self._bytes[begin : begin + storage.nbytes()]
-        pages.copy_(torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage))  # type: ignore[call-overload]
+        pages.copy_(torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage))
         self._give_back(begin, size)
         self._used += size
         self._live += 1

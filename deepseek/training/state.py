@@ -17,6 +17,7 @@ class RunState:
         step: Steps taken.
         place: Records drawn from the stream.
         best: The lowest loss of an evaluation so far.
+        best_step: After which step that was; None before the first evaluation.
         strikes: Evaluations since then.
         scale: The scale of the loss.
     """
@@ -25,6 +26,7 @@ class RunState:
     step: int = 0
     place: int = 0
     best: float = inf
+    best_step: int | None = None
     strikes: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -33,6 +35,7 @@ class RunState:
             "step": self.step,
             "place": self.place,
             "best": None if self.best == inf else self.best,
+            "best_step": self.best_step,
             "strikes": self.strikes,
             "scale": [self.scale.value, self.scale.good],
         }
@@ -42,5 +45,6 @@ class RunState:
         self.step = saved["step"]
         self.place = saved["place"]
         self.best = inf if saved["best"] is None else saved["best"]
+        self.best_step = saved["best_step"]
         self.strikes = saved["strikes"]
         self.scale.value, self.scale.good = saved["scale"]

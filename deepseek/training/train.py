@@ -95,11 +95,11 @@ def _finish(job: Job, summary: Summary, say: Say) -> dict[str, Any]:
     if summary.ending == "asked to stop":
         say(f"asked to stop at step {summary.step}; saved, go on with --resume")
         raise KeyboardInterrupt
-    latest = job.run.checkpoints.latest()
-    assert latest is not None, "the last state is saved before a run ends"
+    best = summary.best_step if job.config.patience > 0 else None
+    chosen = job.run.checkpoints.at(summary.step if best is None else best)
     task = TASKS[job.config.task](job.data.vocabulary, job.config.seed)
     with quiet_transformers():
         model = build_model(job.source, task.auto_class, job.data.settings)
-    export_model(model, latest, job.run.model, tokenizer=job.data.tokenizer, report=report)
+    export_model(model, chosen, job.run.model, tokenizer=job.data.tokenizer, report=report)
     write_json(job.run.report, report)
     return report

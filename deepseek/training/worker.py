@@ -21,12 +21,14 @@ class Summary:
     Attributes:
         ending: Why.
         step: Steps taken.
+        best_step: After which step an evaluation was best; None without one.
         processes: How many took part.
         peak: The most memory that a process held, in bytes.
     """
 
     ending: Ending
     step: int
+    best_step: int | None
     processes: int
     peak: int
 
@@ -44,6 +46,7 @@ def work(job: Job) -> Summary:
     return Summary(
         ending=ending,
         step=state.step,
+        best_step=state.best_step,
         processes=rig.mesh.layout.world_size,
         peak=int(rig.exchange.highest(peak_bytes())),
     )

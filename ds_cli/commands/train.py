@@ -18,6 +18,7 @@ def run(config: TrainConfig, talk: Talk) -> Outcome:
     With nothing given, a small GPT learns from the text of Python's own help. The trained model is
     a Hugging Face folder that convert and quantize take.
     """
+    from deepseek.distributed.launcher import RankError
     from deepseek.training.train import train
     from ds_cli.views.train import plan_view, report_view
 
@@ -25,8 +26,12 @@ def run(config: TrainConfig, talk: Talk) -> Outcome:
         sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
         train(config)
         return Outcome(document={}, view="")
-    with talk.progress() as progress:
-        report = train(config, progress=progress, say=talk.say)
+    try:
+        with talk.progress() as progress:
+            report = train(config, progress=progress, say=talk.say)
+    except RankError as error:
+        talk.say(error.trace.rstrip())  # of the process that failed first; the error is one line
+        raise RuntimeError(str(error).partition("\n")[0]) from error
     return Outcome(document=report, view=plan_view(report) if config.plan else report_view(report))
 
 

@@ -9,7 +9,8 @@ import torch
 
 from deepseek.errors import InputError
 from deepseek.formats.model import load_model
-from deepseek.training.config import TrainConfig
+from deepseek.training.config import OptimizerConfig, TrainConfig
+from deepseek.training.metrics import read_metrics
 from deepseek.training.train import train
 
 Make = Callable[..., TrainConfig]
@@ -77,3 +78,29 @@ def test_resuming_from_nothing_is_refused(tiny: Make, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found none"):
         train(tiny(resume=True))
     assert not (tmp_path / "run").exists()
+
+
+def test_early_stopping_exports_the_best(tiny: Make, tmp_path: Path, losses: Losses) -> None:
+    settings = OptimizerConfig(lr=0.3)  # so high that it gets worse after a while
+    config = tiny(steps=60, eval_every=1, patience=4, keep=1, optimizer=settings)
+    report = train(config)
+    rows = [
+        row for row in read_metrics(tmp_path / "run" / "metrics.jsonl") if row["kind"] == "eval"
+    ]
+    best = min(rows, key=lambda row: row["loss"])
+    assert report["ending"] == "stopped early"
+    assert report["step"] == best["step"] + 4 < 60
+    assert report["best_step"] == best["step"]
+    again = train(tiny(output=tmp_path / "again", model=str(tmp_path / "run" / "model"), steps=1,
+                       optimizer=OptimizerConfig(lr=1e-9)))  # fmt: skip
+    assert again["held_out"]["loss"] == pytest.approx(best["loss"], abs=1e-4)
+
+
+def test_the_average_is_judged_and_exported(tiny: Make, tmp_path: Path) -> None:
+    report = train(tiny(steps=10, ema=0.8))
+    again = train(tiny(output=tmp_path / "again", model=str(tmp_path / "run" / "model"), steps=1,
+                       optimizer=OptimizerConfig(lr=1e-9)))  # fmt: skip
+    assert again["held_out"]["loss"] == pytest.approx(report["held_out"]["loss"], abs=1e-4)
+    plain = train(tiny(output=tmp_path / "plain", steps=10))
+    assert plain["last_loss"] == report["last_loss"]
+    assert plain["held_out"]["loss"] != report["held_out"]["loss"]

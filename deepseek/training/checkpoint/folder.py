@@ -42,12 +42,15 @@ class CheckpointFolder:
             step: The step.
             state: What is not a tensor, in plain JSON values.
         """
-        part, place = self.root / f"{_name(step)}.part", self.root / _name(step)
+        part, place = self.root / f"{_name(step)}.part", self.at(step)
         sizes = {file.name: file.stat().st_size for file in sorted(part.iterdir())}
         document = {"schema": _SCHEMA, **state, "files": sizes}
         _write(part / "state.json", json.dumps(document, indent=2) + "\n")
-        shutil.rmtree(place, ignore_errors=True)
-        part.rename(place)
+        if _whole(place):  # a resumed run came to the same step: it is the same state
+            shutil.rmtree(part)
+        else:
+            shutil.rmtree(place, ignore_errors=True)
+            part.rename(place)
         _flush_folder(self.root)
         _write(self.root / "latest.part", place.name + "\n")
         (self.root / "latest.part").rename(self.root / "latest")
@@ -66,11 +69,20 @@ class CheckpointFolder:
             named = []
         return next((place for place in [*named, *reversed(self._all())] if _whole(place)), None)
 
-    def prune(self, keep: int) -> None:
-        """Remove all but the newest ``keep``, and what killed runs left."""
-        latest = self.latest()
+    def at(self, step: int) -> Path:
+        """The place of the checkpoint of a step."""
+        return self.root / _name(step)
+
+    def prune(self, keep: int, spare: int | None = None) -> None:
+        """Remove all but the newest ``keep``, and what killed runs left.
+
+        Args:
+            keep: How many stay.
+            spare: A step whose checkpoint stays as well: the best so far.
+        """
+        spared = {self.latest(), None if spare is None else self.at(spare)}
         for place in self._all()[:-keep]:
-            if place != latest:
+            if place not in spared:
                 shutil.rmtree(place, ignore_errors=True)
         for part in self.root.glob("step-*.part"):
             shutil.rmtree(part, ignore_errors=True)

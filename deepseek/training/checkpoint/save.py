@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_saver import async_save
@@ -82,8 +83,8 @@ class CheckpointWriter:
             pending.result()
             if _leads():
                 self.folder.publish(self._step, dict(self._state))
-                self.folder.prune(self.keep)
-        except Exception as error:  # noqa: BLE001 - whatever it is, training goes on
+                self.folder.prune(self.keep, self._state.get("best_step"))
+        except (Exception, CheckpointException) as error:  # noqa: BLE001 - training goes on
             self.warn(f"the checkpoint of step {self._step} could not be written: {_why(error)}")
             return False
         return True
@@ -98,5 +99,7 @@ def _leads() -> bool:
     return not dist.is_initialized() or dist.get_rank() == 0
 
 
-def _why(error: Exception) -> str:
-    return " ".join(str(error).split())[-300:] or type(error).__name__
+def _why(error: BaseException) -> str:
+    """The cause, without the traceback that torch puts before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
