@@ -103,7 +103,8 @@ class Spill:
         if isinstance(saved, torch.Tensor):
             return saved
         flat = saved.pages.view(saved.dtype)
-        return flat.as_strided(saved.size, saved.stride, saved.offset).to(saved.device)
+        begin = int(flat.storage_offset()) + saved.offset
+        return flat.as_strided(saved.size, saved.stride, begin).to(saved.device)
 
     def _pages_of(self, storage: torch.UntypedStorage, version: int) -> torch.Tensor | None:
         """Where a storage lies in the file; several tensors often share one."""
