@@ -100,7 +100,7 @@ class TrainConfig:
     resume: Annotated[bool, "Go on from the last checkpoint of the run that stands there."] = False
 
     steps: Annotated[int, "How many times the weights are moved."] = 240
-    batch_size: Annotated[int, "Records in a step, over all processes and micro-batches."] = 32
+    batch_size: Annotated[int, "Records in a step, over all processes and micro-batches."] = 16
     accumulate: Annotated[
         int | None, "Parts the batch of a process is cut into; batch_size/256 if not given."
     ] = None
