@@ -149,7 +149,9 @@ class _Group:
         import torch.distributed as dist
 
         # The store lives here, on a port that the system chose: no rank races for one.
-        self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        self._store = dist.TCPStore(  # type: ignore[attr-defined]  # public, but not in its __all__
+            "127.0.0.1", 0, is_master=True, wait_for_workers=False
+        )
         context = multiprocessing.get_context("spawn")
         for rank in range(self._size):
             pipe, theirs = context.Pipe(duplex=False)

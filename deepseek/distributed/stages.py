@@ -9,7 +9,7 @@ model's own, and nothing has to be known about its family.
 
 import copy
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -36,10 +36,17 @@ class Tie:
 
 @dataclass
 class _Inbox:
-    """The hidden state that a stage received, while its forward pass runs."""
+    """The hidden state that a stage received, while its forward pass runs.
+
+    Attributes:
+        hidden: What was received; None outside a pass.
+        opened: Whether the pass has come to the block before the first own one.
+        arrived: Whether what that handed in came to the first own block unchanged.
+    """
 
     hidden: torch.Tensor | None = None
-    opened: bool = field(default=False)  # whether the first own block has been reached
+    opened: bool = False
+    arrived: bool = False
 
 
 class _Reached(Exception):  # noqa: N818  # the way out of a forward pass, no error
@@ -52,13 +59,30 @@ def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return args[0] if args else next(iter(kwargs.values()))
 
 
-class _Entrance(nn.Module):
-    """In place of a module of the entrance: the received state, which has the right shape."""
+def _without_data(module: nn.Module) -> nn.Module:
+    """A copy whose tensors are on the meta device."""
+    memo: dict[int, Any] = {
+        id(tensor): copy.copy(tensor.to("meta"))
+        for tensor in [*module.parameters(), *module.buffers()]
+    }
+    return copy.deepcopy(module, memo)
 
-    def __init__(self, name: str, inbox: _Inbox) -> None:
+
+class _Entrance(nn.Module):
+    """In place of a module of the entrance: the received state, which has the right shape.
+
+    Models ask their embeddings for a weight's type, say: what is not of this class is looked up
+    in a copy of the module without data.
+    """
+
+    def __init__(self, name: str, module: nn.Module, inbox: _Inbox) -> None:
         super().__init__()
         self._name = name
+        self._replaced = (_without_data(module),)  # in a tuple, it is no module of this one
         self._inbox = inbox
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_replaced"][0], name)
 
     def forward(self, *_: Any, **__: Any) -> torch.Tensor:
         if self._inbox.opened or self._inbox.hidden is None:
@@ -152,13 +176,24 @@ class Stage(nn.Module):
             The hidden state behind the last own block; from the last stage, the model's output.
         """
         self._inbox.hidden = hidden[0] if hidden else None
-        self._inbox.opened = False
+        self._inbox.opened = self._inbox.arrived = False
         try:
             return output_of(self.model(**inputs))
         except _Reached as reached:
             return reached.hidden
+        except Exception as error:
+            if self._inbox.opened and not self._inbox.arrived:
+                raise self._cannot_hand_in() from error
+            raise
         finally:
             self._inbox.hidden = None
+
+    def _cannot_hand_in(self) -> InputError:
+        return InputError(
+            "expected blocks that hand one tensor to the next block, unchanged, got "
+            f"{type(self.model).__name__}, which does more between blocks",
+            hint="train it with one pipeline stage and a sharding strategy",
+        )
 
     def _check_handed_in(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         sent = self._inbox.hidden
@@ -167,11 +202,8 @@ class Stage(nn.Module):
             return
         found = _first(args, kwargs)
         if found.data_ptr() != sent.data_ptr() or found.shape != sent.shape:
-            raise InputError(
-                "expected blocks that hand a tensor to the next block unchanged, got "
-                f"{type(self.model).__name__}, which changes it between blocks",
-                hint="train it with one pipeline stage and a sharding strategy",
-            )
+            raise self._cannot_hand_in()
+        self._inbox.arrived = True
 
 
 def output_of(output: Any) -> torch.Tensor:
@@ -239,7 +271,7 @@ def _stage(
         if first:
             memo[id(module)] = module
         elif _has_parameters(module) or isinstance(module, nn.Dropout):
-            memo[id(module)] = _Entrance(name, inbox)
+            memo[id(module)] = _Entrance(name, module, inbox)
     copied = {tie.names[index] for tie in ties if index in tie.names and index > min(tie.names)}
     for name in parts.exit:
         module = model.get_submodule(name)
