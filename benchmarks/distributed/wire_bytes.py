@@ -44,14 +44,17 @@ GRADIENT_OF_FULL = 0.70
 
 def sent_bytes() -> int:
     """Bytes that the loopback device has sent."""
-    line = next(
-        line for line in Path("/proc/net/dev").read_text().splitlines() if "lo:" in line
-    )
+    line = next(line for line in Path("/proc/net/dev").read_text().splitlines() if "lo:" in line)
     return int(line.split(":")[1].split()[8])
 
 
 def measure(cases: tuple[Case, ...]) -> list[float]:
     """Bytes per process and step as a share of the parameters' bytes; runs on every rank."""
+    return [measure_one(case) for case in cases]
+
+
+def measure_one(case: Case) -> float:
+    """The same for one case."""
     import torch
     import torch.distributed as dist
     from torch import nn
@@ -72,34 +75,24 @@ def measure(cases: tuple[Case, ...]) -> list[float]:
                 hidden = hidden + block(hidden)
             return self.head(hidden)
 
-    shares = []
-    for case in cases:
-        torch.manual_seed(0)
-        model = Model()
-        size = sum(parameter.nbytes for parameter in model.parameters())
-        mesh = Mesh.of(Layout.of(dist.get_world_size(), case.strategy))
-        module = shard(model, mesh, strategy=case.strategy, wire=case.wire)
-        optimizer = optimizer_for(
-            module.parameters(), torch.optim.AdamW, mesh, strategy=case.strategy
-        )
+    model = Model()
+    size = sum(parameter.nbytes for parameter in model.parameters())
+    mesh = Mesh.of(Layout.of(dist.get_world_size(), case.strategy))
+    module = shard(model, mesh, strategy=case.strategy, wire=case.wire)
+    optimizer = optimizer_for(module.parameters(), torch.optim.AdamW, mesh, strategy=case.strategy)
 
-        def step() -> None:
+    def steps(count: int) -> int:
+        for _ in range(count):
             optimizer.zero_grad()
             module(torch.randn(4, WIDTH)).square().mean().backward()
             optimizer.step()
+        barrier()
+        sent = sent_bytes()
+        barrier()
+        return sent
 
-        step()
-        step()  # DistributedDataParallel sends its buckets anew after the first
-        barrier()
-        before = sent_bytes()
-        barrier()
-        for _ in range(STEPS):
-            step()
-        barrier()
-        after = sent_bytes()
-        barrier()
-        shares.append((after - before) / STEPS / dist.get_world_size() / size)
-    return shares
+    before = steps(2)  # DistributedDataParallel sends its buckets anew after the first
+    return (steps(STEPS) - before) / STEPS / dist.get_world_size() / size
 
 
 def main() -> None:
@@ -146,7 +139,11 @@ def _inside() -> None:
         sys.exit("expected the program unshare, of util-linux: a network of one's own is counted")
     script = f'ip link set lo up && exec "{sys.executable}" "{__file__}"'
     command = ["unshare", "--map-root-user", "--net", "sh", "-c", script]
-    done = subprocess.run(command, env={**os.environ, "WIRE_BYTES_INSIDE": "1"}, check=False)
+    done = subprocess.run(
+        command,
+        env=os.environ | {"WIRE_BYTES_INSIDE": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"},
+        check=False,
+    )
     sys.exit(done.returncode)
 
 

@@ -18,6 +18,16 @@ from torch import nn
 
 from deepseek.distributed.anatomy import Anatomy, anatomy
 from deepseek.distributed.costs import Costs, balance, estimate_costs
+from deepseek.distributed.standins import (
+    Absent,
+    Before,
+    Behind,
+    Entrance,
+    Inbox,
+    Reached,
+    Through,
+    first_of,
+)
 from deepseek.errors import InputError
 
 __all__ = ["Stage", "Tie", "output_of", "split"]
@@ -32,107 +42,6 @@ class Tie:
     """
 
     names: Mapping[int, str]
-
-
-@dataclass
-class _Inbox:
-    """The hidden state that a stage received, while its forward pass runs.
-
-    Attributes:
-        hidden: What was received; None outside a pass.
-        opened: Whether the pass has come to the block before the first own one.
-        arrived: Whether what that handed in came to the first own block unchanged.
-    """
-
-    hidden: torch.Tensor | None = None
-    opened: bool = False
-    arrived: bool = False
-
-
-class _Reached(Exception):  # noqa: N818  # the way out of a forward pass, no error
-    def __init__(self, hidden: torch.Tensor) -> None:
-        super().__init__()
-        self.hidden = hidden
-
-
-def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return args[0] if args else next(iter(kwargs.values()))
-
-
-def _without_data(module: nn.Module) -> nn.Module:
-    """A copy whose tensors are on the meta device."""
-    memo: dict[int, Any] = {
-        id(tensor): copy.copy(tensor.to("meta"))
-        for tensor in [*module.parameters(), *module.buffers()]
-    }
-    return copy.deepcopy(module, memo)
-
-
-class _Entrance(nn.Module):
-    """In place of a module of the entrance: the received state, which has the right shape.
-
-    Models ask their embeddings for a weight's type, say: what is not of this class is looked up
-    in a copy of the module without data.
-    """
-
-    def __init__(self, name: str, module: nn.Module, inbox: _Inbox) -> None:
-        super().__init__()
-        self._name = name
-        self._replaced = (_without_data(module),)  # in a tuple, it is no module of this one
-        self._inbox = inbox
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_replaced"][0], name)
-
-    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
-        if self._inbox.opened or self._inbox.hidden is None:
-            raise InputError(
-                f"expected {self._name}, which is registered before the blocks, to run only "
-                "before them",
-                hint="register modules in the order in which they run, or train in one stage",
-            )
-        return self._inbox.hidden
-
-
-class _Before(nn.Module):
-    """In place of the block before the first own one: the received state enters here."""
-
-    def __init__(self, inbox: _Inbox) -> None:
-        super().__init__()
-        self._inbox = inbox
-
-    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
-        assert self._inbox.hidden is not None
-        self._inbox.opened = True
-        return self._inbox.hidden
-
-
-class _Through(nn.Module):
-    """In place of an earlier block of another stage."""
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return _first(args, kwargs)
-
-
-class _Behind(nn.Module):
-    """In place of the block after the last own one."""
-
-    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        raise _Reached(_first(args, kwargs))
-
-
-class _Absent(nn.Module):
-    """In place of a module of the exit, which only the last stage reaches."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = name
-
-    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
-        raise InputError(
-            f"expected {self._name}, which is registered after the blocks, to run only after them",
-            hint="register modules in the order in which they run, or train in one stage",
-        )
 
 
 class Stage(nn.Module):
@@ -153,7 +62,7 @@ class Stage(nn.Module):
         count: int,
         blocks: tuple[nn.Module, ...],
         ties: tuple[Tie, ...],
-        inbox: _Inbox,
+        inbox: Inbox,
     ) -> None:
         super().__init__()
         self.model = model
@@ -179,7 +88,7 @@ class Stage(nn.Module):
         self._inbox.opened = self._inbox.arrived = False
         try:
             return output_of(self.model(**inputs))
-        except _Reached as reached:
+        except Reached as reached:
             return reached.hidden
         except Exception as error:
             if self._inbox.opened and not self._inbox.arrived:
@@ -200,7 +109,7 @@ class Stage(nn.Module):
         # Recomputation of a checkpointed block comes when the pass is over.
         if sent is None or torch.compiler.is_compiling():
             return
-        found = _first(args, kwargs)
+        found = first_of(args, kwargs)
         if found.data_ptr() != sent.data_ptr() or found.shape != sent.shape:
             raise self._cannot_hand_in()
         self._inbox.arrived = True
@@ -258,11 +167,11 @@ def _stage(
 ) -> Stage:
     start, stop = bounds[index]
     first, last = index == 0, index == len(bounds) - 1
-    inbox = _Inbox()
+    inbox = Inbox()
     blocks = list(model.get_submodule(parts.blocks).children())
     others = {
-        number: _Through() if number < start - 1 else _Before(inbox) for number in range(start)
-    } | {number: _Behind() for number in range(stop, parts.depth)}
+        number: Through() if number < start - 1 else Before(inbox) for number in range(start)
+    } | {number: Behind() for number in range(stop, parts.depth)}
     memo: dict[int, Any] = {
         id(block): others.get(number, block) for number, block in enumerate(blocks)
     }
@@ -271,14 +180,14 @@ def _stage(
         if first:
             memo[id(module)] = module
         elif _has_parameters(module) or isinstance(module, nn.Dropout):
-            memo[id(module)] = _Entrance(name, module, inbox)
+            memo[id(module)] = Entrance(name, module, inbox)
     copied = {tie.names[index] for tie in ties if index in tie.names and index > min(tie.names)}
     for name in parts.exit:
         module = model.get_submodule(name)
         if last and not any(tied.startswith(f"{name}.") for tied in copied):
             memo[id(module)] = module
         elif not last and _has_parameters(module):
-            memo[id(module)] = _Absent(name)
+            memo[id(module)] = Absent(name)
     # What the memo does not name is copied: the modules around the parts, and tied heads.
     skeleton = copy.deepcopy(model, memo)
     return Stage(skeleton, index, len(bounds), tuple(blocks[start:stop]), ties, inbox)
