@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deepseek.distributed.balance import Balancer
     from deepseek.distributed.clip import clip_grad_norm
     from deepseek.distributed.costs import Costs, estimate_costs, measure_costs
     from deepseek.distributed.launcher import RankError, launch
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from deepseek.distributed.wire import load_wire_state, wire_state
 
 _HOMES = {
+    "Balancer": "balance",
     "Costs": "costs",
     "Layout": "layout",
     "Mesh": "mesh",
@@ -59,6 +61,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "Balancer",
     "Costs",
     "Layout",
     "Mesh",

@@ -118,7 +118,7 @@ class _Group:
         self._pipes: dict[Connection, int] = {}
         self._done: dict[int, Done] = {}
         self._failed: dict[int, Failed] = {}
-        self._vanished: dict[int, float] = {}
+        self._vanished: set[int] = set()
         self._signal: int | None = None
         self._deadline = float("inf")
 
@@ -191,7 +191,7 @@ class _Group:
         except EOFError:
             del self._pipes[pipe]
             if rank not in self._done and rank not in self._failed:
-                self._vanished[rank] = time.monotonic()
+                self._vanished.add(rank)
                 self._settle()
             return
         match message:
@@ -229,10 +229,12 @@ class _Group:
         if self._signal is not None:
             raise SystemExit(128 + self._signal)
         failures = sorted(self._failed.items(), key=lambda item: item[1].when)
-        # A rank that vanished without a word was killed; the others then lose their connection.
-        for rank, when in self._vanished.items():
-            if not failures or when - failures[0][1].when < _SETTLE_SECONDS / 2:
-                raise RankError(rank, _how_it_ended(self._processes[rank].exitcode))
+        # A rank that vanished without a word was killed, and the others lost their connection;
+        # only an abort can be what the failure of another did to it.
+        for rank in sorted(self._vanished):
+            exitcode = self._processes[rank].exitcode
+            if not failures or exitcode != -signal.SIGABRT:
+                raise RankError(rank, _how_it_ended(exitcode))
         rank, failure = failures[0]
         if failure.interrupted:
             raise KeyboardInterrupt

@@ -17,6 +17,7 @@ from tiny import MAX_NORM, RATE, make, token_loss
 from torch import Tensor, nn
 
 from deepseek.distributed import (
+    Balancer,
     Layout,
     Mesh,
     PipelineRunner,
@@ -269,6 +270,29 @@ def different_starts(case: Case) -> float:
     return (every[0] - every[1]).abs().max().item()
 
 
+def balanced(strategy: Strategy) -> dict[str, object]:
+    """Train while one process says that it is three times slower."""
+    trainer = Trainer(Case("gpt", strategy))
+    balancer = Balancer(4, trainer.mesh, strategy=strategy, every=2)
+    shares, losses = [], []
+    for inputs, targets in trainer.batches:
+        trainer.optimizer.zero_grad()
+        total, (module,) = torch.zeros(()), trainer.modules
+        for i in balancer.own:
+            rows = slice(2 * i, 2 * i + 2)
+            with gradient_sync(module, enabled=i == balancer.own[-1]):
+                output = module(**{name: x[rows] for name, x in inputs.items()})
+                value = trainer.loss(output, targets[rows]) * balancer.loss_scale
+                value.backward()
+            total += value.detach()
+        clip_grad_norm(trainer.parameters, MAX_NORM, trainer.mesh)
+        trainer.optimizer.step()
+        shares.append(balancer.shares)
+        losses.append(all_reduce_mean(total).item())
+        balancer.observe(len(balancer.own), len(balancer.own) * (1 + 2 * trainer.mesh.rank))
+    return {"shares": shares, "losses": losses}
+
+
 class Interrupted(nn.Module):
     """Adds something between its blocks: no stage can begin there."""
 
@@ -370,6 +394,7 @@ PAIR: dict[str, Callable[[], object]] = {
     **{
         f"refused {what}": partial(refused, what) for what in ("world", "whole", "schedule", "rows")
     },
+    **{f"balance {strategy}": partial(balanced, strategy) for strategy in ("none", "gradient")},
     "moments": moments,
     "int8 resumes": int8_resumes,
     "evaluate": evaluated,
