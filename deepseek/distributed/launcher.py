@@ -51,7 +51,7 @@ def launch(
     *args: Any,
     nproc: int,
     progress: Progress = silent,
-    grace: float = 30.0,
+    grace: float = 60.0,
 ) -> T:
     """Run ``worker(*args)`` in ``nproc`` processes that form one group of ``torch.distributed``.
 

@@ -53,6 +53,7 @@ class Stage(nn.Module):
         count: Of how many.
         blocks: Its own blocks.
         ties: The parameters that stages of this model share.
+        autocast: The type that autocast computes in, if it does.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Stage(nn.Module):
         self.count = count
         self.blocks = blocks
         self.ties = ties
+        self.autocast: torch.dtype | None = None
         self._inbox = inbox
         if index:
             blocks[0].register_forward_pre_hook(self._check_handed_in, with_kwargs=True)
@@ -86,8 +88,10 @@ class Stage(nn.Module):
         """
         self._inbox.hidden = hidden[0] if hidden else None
         self._inbox.opened = self._inbox.arrived = False
+        device = next(iter(inputs.values())).device.type
         try:
-            return output_of(self.model(**inputs))
+            with torch.autocast(device, self.autocast, enabled=self.autocast is not None):
+                return output_of(self.model(**inputs))
         except Reached as reached:
             return reached.hidden
         except Exception as error:

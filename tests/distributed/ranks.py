@@ -1,15 +1,12 @@
-"""What the processes of these tests run; importable by name."""
+"""What the processes of these tests train; importable by name."""
 
-import os
-import signal
-import sys
-import time
+import shutil
+import tempfile
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -33,7 +30,6 @@ from deepseek.distributed import (
     measure_costs,
     optimizer_for,
     owned_stages,
-    report,
     restoring,
     seed_rank,
     shard,
@@ -195,6 +191,42 @@ def int8_resumes() -> float:
     return max(abs(a - b) for a, b in zip(whole.train(3)[0], again.train(3)[0], strict=True))
 
 
+def _hits(output: Tensor, targets: Tensor) -> Tensor:
+    right = output.argmax(dim=-1) == targets
+    return torch.stack([right.sum().float(), output.float().square().sum()])
+
+
+def lower_precision() -> dict[str, float]:
+    """Losses and types of a pipeline in bf16, asked to take eight micro-batches."""
+    model, batches, loss = make("gpt")
+    inputs, targets = batches[0]
+    mesh = Mesh.of(Layout.of(2, "none", 2))
+    (stage,) = split(model, 2, keep=owned_stages(mesh))
+    calls: list[torch.dtype] = []
+
+    def told(output: Tensor, wanted: Tensor) -> Tensor:
+        calls.append(output.dtype)
+        return loss(output.float(), wanted)
+
+    runner = PipelineRunner([stage], mesh, told, micro_batches=8, autocast=torch.bfloat16)
+    value = runner.step(inputs, targets)
+    found: list[object] = [None, None]
+    dist.all_gather_object(found, calls)
+    whole, _, _ = make("gpt")
+    with torch.autocast("cpu", torch.bfloat16):
+        output = whole(**inputs)
+    wanted = loss(output.float(), targets)
+    wanted.backward()
+    own = unwrap(stage).get_parameter("blocks.0.join.weight")
+    theirs = whole.get_parameter("blocks.0.join.weight")
+    return {
+        "loss": abs(value.item() - wanted.item()),
+        "gradient": ((own.grad - theirs.grad).norm() / theirs.grad.norm()).item(),
+        "types": sorted({str(dtype) for dtypes in found for dtype in dtypes}),
+        "passes": len(found[1]),
+    }
+
+
 def evaluated() -> dict[str, float]:
     """A pipeline's evaluation of seven rows against the whole model's."""
     trainer = Trainer(Case("bert", stages=2, schedule="zbv"))
@@ -203,10 +235,12 @@ def evaluated() -> dict[str, float]:
     inputs, targets = {name: x[:7] for name, x in inputs.items()}, targets[:7]
     value, output = trainer.runner.evaluate(inputs, targets)
     wanted = whole(**inputs)
+    scores = trainer.runner.score(inputs, targets, _hits)
     assert (output is None) == (dist.get_rank() != 0)  # a V ends where it began
     return {
         "loss": abs(value.item() - loss(wanted, targets).item()),
         "output": (output - wanted).abs().max().item() if output is not None else 0.0,
+        "score": (scores - _hits(wanted, targets)).abs().max().item(),
     }
 
 
@@ -320,6 +354,9 @@ def refused(what: str) -> str:
             Mesh.of(Layout.of(3))
         elif what == "whole":
             PipelineRunner([model], mesh, loss)
+        elif what == "micro-batches":
+            (stage,) = split(model, 2, keep=owned_stages(mesh))
+            PipelineRunner([stage], mesh, loss, micro_batches=3).step(inputs, targets)
         elif what == "schedule":
             PipelineRunner(split(model, 2, keep=owned_stages(mesh)), mesh, loss, schedule="zbv")
         else:
@@ -333,14 +370,16 @@ def refused(what: str) -> str:
     return "accepted"
 
 
-def saved_and_loaded(folder: str, saver: Case, loaders: list[Case]) -> dict[str, list[float]]:
+def saved_and_loaded(saver: Case, loaders: Sequence[Case]) -> dict[str, list[float]]:
     """Train three steps, save; load into other layouts of as many processes, train three more."""
     import torch.distributed.checkpoint as dcp
 
     begun = Trainer(saver)
     begun.train(0, 3)
     begun.evaluate()  # leaves nothing behind that would be saved
-    dcp.save(training_state(begun.modules, begun.optimizer), checkpoint_id=folder)
+    folder = [tempfile.mkdtemp()]
+    dist.broadcast_object_list(folder)
+    dcp.save(training_state(begun.modules, begun.optimizer), checkpoint_id=folder[0])
     losses = {}
     for case in loaders:
         trainer = Trainer(case)
@@ -348,8 +387,10 @@ def saved_and_loaded(folder: str, saver: Case, loaders: list[Case]) -> dict[str,
             for parameter in trainer.parameters:
                 parameter.add_(1)
         with restoring(trainer.modules, trainer.optimizer) as state:
-            dcp.load(state, checkpoint_id=folder)
+            dcp.load(state, checkpoint_id=folder[0])
         losses[str(case)] = trainer.train(3)[0]
+    if is_leader():
+        shutil.rmtree(folder[0])
     return losses
 
 
@@ -383,6 +424,9 @@ MATRIX = [
     *(Case(m, s, 2, k, 2) for m in ("gpt", "bert") for s in STRATEGIES for k in LOOPED),
 ]
 
+SAVED_BY = (Case("gpt", "optimizer"), Case("gpt", "none", 2, "zbv"))
+LOADED_BY = (Case("gpt", "gradient"), *SAVED_BY)
+
 PAIR: dict[str, Callable[[], object]] = {
     **{str(case): partial(train, case) for case in PAIR_CASES},
     **{f"exchange {wire}": partial(exchanged, wire) for wire in ("fp32", "bf16", "int8")},
@@ -392,71 +436,17 @@ PAIR: dict[str, Callable[[], object]] = {
     },
     **{f"start {s}": partial(different_starts, Case("", s)) for s in ("none", "gradient")},
     **{
-        f"refused {what}": partial(refused, what) for what in ("world", "whole", "schedule", "rows")
+        f"refused {what}": partial(refused, what)
+        for what in ("world", "whole", "schedule", "rows", "micro-batches")
     },
     **{f"balance {strategy}": partial(balanced, strategy) for strategy in ("none", "gradient")},
+    **{f"saved by {case}": partial(saved_and_loaded, case, LOADED_BY) for case in SAVED_BY},
     "moments": moments,
     "int8 resumes": int8_resumes,
     "evaluate": evaluated,
+    "lower precision": lower_precision,
     "sum": summed,
     "costs": costs,
     "norms": norms,
 }
 FOUR: dict[str, Callable[[], object]] = {str(case): partial(train, case) for case in FOUR_CASES}
-
-
-# --- workers of the launcher's tests
-
-
-def fail(how: str) -> None:
-    """Rank 1 ends in some way while rank 0 waits for it."""
-    if dist.get_rank() == 1:
-        if how == "error":
-            raise ValueError("something broke")
-        if how == "input":
-            raise InputError("expected a, got b", hint="use a")
-        os.kill(os.getpid(), signal.SIGKILL)
-    barrier()
-
-
-def describe(extra: str) -> dict[str, object]:
-    """What a worker finds."""
-    report("describing", 1, 2)
-    return {
-        "extra": extra,
-        "world": dist.get_world_size() if dist.is_initialized() else 1,
-        "threads": torch.get_num_threads(),
-        "pid": os.getpid(),
-        "variables": {n: os.environ.get(n) for n in ("RANK", "LOCAL_RANK", "WORLD_SIZE")},
-        "tensor": torch.arange(3),
-    }
-
-
-def linger(folder: str, handles: bool) -> str:
-    """Say that this rank runs, and wait for a signal; with a handler, end in good order."""
-    told: list[int] = []
-    if handles:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda got, _: told.append(got))
-    Path(folder, f"{dist.get_rank()}.pid").write_text(str(os.getpid()))
-    while not told:
-        time.sleep(0.05)
-    Path(folder, f"{dist.get_rank()}.saved").write_text(str(len(told)))
-    return "saved"
-
-
-def main() -> None:
-    """Used as a script: launch something, print what came of it."""
-    from deepseek.distributed import launch
-
-    worker, *args = sys.argv[1:]
-    if worker == "linger":
-        sys.stdout.write(launch(linger, args[0], args[1] == "handles", nproc=2))
-    else:
-        found = launch(describe, "by torchrun", nproc=1)
-        variables = found["variables"]
-        sys.stdout.write(f"{found['world']} {variables['RANK']} {os.environ['RANK']}\n")
-
-
-if __name__ == "__main__":
-    main()

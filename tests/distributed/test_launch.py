@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import ranks
+import workers
 
 from deepseek.distributed import RankError, launch
 from deepseek.errors import InputError
@@ -20,14 +20,14 @@ TIMEOUT = 60
 
 def test_one_process_is_this_one_and_has_no_group() -> None:
     heard: list[tuple[str, int, int | None]] = []
-    found = launch(ranks.describe, "x", nproc=1, progress=lambda *told: heard.append(told))
+    found = launch(workers.describe, "x", nproc=1, progress=lambda *told: heard.append(told))
     assert (found["pid"], found["world"]) == (os.getpid(), 1)
     assert heard == [("describing", 1, 2)]
 
 
 def test_two_processes_form_a_group_and_rank_0_answers() -> None:
     heard: list[tuple[str, int, int | None]] = []
-    found = launch(ranks.describe, "x", nproc=2, progress=lambda *told: heard.append(told))
+    found = launch(workers.describe, "x", nproc=2, progress=lambda *told: heard.append(told))
     assert found["variables"] == {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
     assert (found["extra"], found["world"]) == ("x", 2)
     assert found["threads"] == max(1, len(os.sched_getaffinity(0)) // 2)
@@ -39,14 +39,14 @@ def test_two_processes_form_a_group_and_rank_0_answers() -> None:
 
 def test_no_process_is_refused() -> None:
     with pytest.raises(InputError, match="at least one process, got 0"):
-        launch(ranks.describe, "x", nproc=0)
+        launch(workers.describe, "x", nproc=0)
 
 
 def test_a_failure_is_one_error_with_the_rank_and_its_traceback(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(RankError) as caught:
-        launch(ranks.fail, "error", nproc=2)
+        launch(workers.fail, "error", nproc=2)
     text = str(caught.value)
     assert text.startswith("rank 1 failed: ValueError: something broke\nTraceback")
     assert text.count("Traceback") == 1
@@ -58,18 +58,18 @@ def test_a_failure_is_one_error_with_the_rank_and_its_traceback(
 
 def test_what_a_user_caused_comes_out_as_itself() -> None:
     with pytest.raises(InputError) as caught:
-        launch(ranks.fail, "input", nproc=2)
+        launch(workers.fail, "input", nproc=2)
     assert (caught.value.message, caught.value.hint) == ("expected a, got b", "use a")
 
 
 def test_a_killed_rank_is_the_one_that_is_blamed() -> None:
     with pytest.raises(RankError, match="rank 1 failed: killed by SIGKILL"):
-        launch(ranks.fail, "kill", nproc=2)
+        launch(workers.fail, "kill", nproc=2)
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, HERE / "ranks.py", *arguments],
+        [sys.executable, HERE / "workers.py", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -97,7 +97,9 @@ def gone(pid: int) -> bool:
         return True
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_reaches_every_rank_once_and_work_can_end_in_order(
     number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -128,10 +130,11 @@ def test_no_rank_outlives_a_killed_parent(tmp_path: Path) -> None:
     until(lambda: all(gone(pid) for pid in pids))
 
 
+@pytest.mark.slow
 def test_torchruns_processes_are_joined() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-         "--no-python", sys.executable, str(HERE / "ranks.py"), "describe"],
+         "--no-python", sys.executable, str(HERE / "workers.py"), "describe"],
         capture_output=True, text=True, timeout=2 * TIMEOUT, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

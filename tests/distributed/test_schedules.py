@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepseek.distributed.schedules import SCHEDULES, micro_batches, parts_of, stage_count
+from deepseek.distributed.schedules import (
+    SCHEDULES,
+    check_micro_batches,
+    micro_batches,
+    parts_of,
+    stage_count,
+)
 from deepseek.errors import InputError
 
 
@@ -33,7 +39,7 @@ def test_a_schedule_takes_only_its_number_of_parts(schedule: str, chunks: int) -
 
 @pytest.mark.parametrize(
     ("batch", "stages", "count"),
-    [(8, 4, 4), (256, 4, 4), (1024, 4, 4), (1280, 4, 5), (2048, 4, 8), (512, 1, 2), (9, 4, 9),
+    [(8, 4, 4), (256, 4, 4), (1024, 4, 4), (1280, 4, 5), (2048, 4, 8), (512, 1, 2), (10, 4, 5),
      (2304, 4, 12)],
 )  # fmt: skip
 def test_the_rule_of_the_article(batch: int, stages: int, count: int) -> None:
@@ -71,3 +77,13 @@ def test_a_batch_that_does_not_divide_is_refused_with_one_that_does() -> None:
     with pytest.raises(InputError, match=r"got 11 rows.*use a batch of 12"):
         micro_batches(11, 4)
     assert micro_batches(11, 4, "gpipe") == 11
+
+
+def test_a_number_of_micro_batches_may_be_asked_for() -> None:
+    assert check_micro_batches(8, 32, 4) == 8
+    with pytest.raises(InputError, match=r"divide 32 rows, at least 4.*got 3.*use 4 micro-batches"):
+        check_micro_batches(3, 32, 4)
+    with pytest.raises(InputError, match=r"got 7.*use 8 micro-batches"):
+        check_micro_batches(7, 32, 4)
+    with pytest.raises(InputError, match="use a larger batch"):
+        check_micro_batches(2, 2, 4)

@@ -74,6 +74,7 @@ def test_a_layout_of_more_processes_than_there_are_is_refused() -> None:
         ("whole", "expected stages made by split"),
         ("schedule", "for schedule zbv, got (0,)"),
         ("rows", "at least 2 rows"),
+        ("micro-batches", "that divide 8 rows"),
     ],
 )
 def test_what_a_pipeline_cannot_run_is_refused(
@@ -87,6 +88,16 @@ def test_evaluation_takes_any_number_of_rows(pair: dict[str, object]) -> None:
     assert isinstance(found, dict), found
     assert found["loss"] < 1e-6
     assert found["output"] < 1e-6
+    assert found["score"] < 1e-5
+
+
+def test_stages_compute_in_lower_precision_when_asked(pair: dict[str, object]) -> None:
+    found = pair["lower precision"]
+    assert isinstance(found, dict), found
+    assert found["types"] == ["torch.bfloat16"]
+    assert found["passes"] == 9  # eight micro-batches, and one to learn the shapes
+    assert found["loss"] < 1e-4
+    assert found["gradient"] < 1e-2
 
 
 def test_a_summed_loss_has_the_gradient_of_all_tokens(pair: dict[str, object]) -> None:

@@ -112,7 +112,7 @@ def test_families_of_transformers_need_nothing_special(family: str) -> None:
 def test_checkpointed_blocks_can_be_recomputed() -> None:
     model, inputs = _families()["gpt2"]()
     plain = chain(split(model, 2), inputs)
-    model.gradient_checkpointing_enable()
+    model.activation_checkpointing_enable()
     stages = split(model.train(), 2)
     for stage in stages:
         for module in stage.modules():
