@@ -88,8 +88,8 @@ def launch(
             return worker(*args)
     group = _Group(nproc, progress, grace)
     with group.signals():
-        group.start(pickle.dumps((worker, args)))
         try:
+            group.start(pickle.dumps((worker, args)))
             group.watch()
         finally:
             group.end()
@@ -100,6 +100,8 @@ def _join(worker: Callable[..., T], args: tuple[Any, ...], progress: Progress) -
     import torch.distributed as dist
     from torch.distributed.elastic.multiprocessing.errors import record
 
+    if dist.is_initialized():  # launched from within a worker: the group is there
+        return worker(*args)
     with process_group(), reporting(progress if os.environ["RANK"] == "0" else silent):
         # `record` writes the error where torchrun looks for it, so that it shows the cause.
         result = [record(worker)(*args)]
@@ -199,6 +201,8 @@ class _Group:
                 self._progress(message.stage, message.done, message.total)
             case Done():
                 self._done[rank] = message
+                if len(self._done) == self._size:
+                    self._deadline = min(self._deadline, time.monotonic() + self._grace)
             case Failed():
                 self._failed[rank] = message
                 self._settle()

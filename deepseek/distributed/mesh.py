@@ -84,7 +84,9 @@ class Mesh:
 
     def group(self, dim: str) -> dist.ProcessGroup | None:
         """The processes along a dimension; None where they are only this one."""
-        if self.devices is None or self.devices[dim].size() == 1:
+        layout = self.layout
+        sizes = dict(zip(_DIMS, (layout.stages, layout.replicas, layout.shards), strict=True))
+        if self.devices is None or sizes[dim] == 1:
             return None
         return self.devices.get_group(dim)
 

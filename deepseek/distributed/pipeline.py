@@ -23,6 +23,8 @@ __all__ = ["PipelineRunner", "owned_stages"]
 Loss = Callable[[Tensor, Tensor], Tensor]
 Reduction = Literal["mean", "sum"]
 
+_SHAPES_KEPT = 8
+
 
 def owned_stages(
     mesh: Mesh, schedule: Schedule = "interleaved", chunks: int = 1
@@ -157,6 +159,8 @@ class PipelineRunner:
                 loss_fn=self._loss,
                 scale_grads=self._reduction == "mean",
             )
+            if len(self._prepared) > _SHAPES_KEPT:  # the oldest: each has its buffers
+                del self._prepared[next(iter(self._prepared))]
         return self._prepared[shapes]
 
     def _tell(self, losses: list[Tensor], device: torch.device) -> Tensor:

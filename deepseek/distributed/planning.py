@@ -19,6 +19,7 @@ def wire_bytes(
     wire: Wire = "fp32",
     *,
     micro_batches: int = 1,
+    schedule: Schedule = "interleaved",
 ) -> float:
     """Bytes that a process sends in a step for parameters and gradients, without activations.
 
@@ -29,14 +30,20 @@ def wire_bytes(
         layout: How processes are laid out.
         strategy: What is sharded.
         wire: In which precision gradients travel.
-        micro_batches: Of a pipeline: ``full`` and ``hybrid`` gather parameters for each.
+        micro_batches: Accumulated ones, or those of a pipeline: ``full`` and ``hybrid`` gather
+            parameters anew for each.
+        schedule: Of a pipeline.
     """
     replicas, shards = layout.replicas, layout.shards
     around = (shards - 1) / shards
     if strategy not in SHARDED:
         passes = 3 if strategy == "optimizer" else 2  # reduce, spread; spread new parameters
         return parameter_bytes * passes * (replicas - 1) / replicas
-    gathers = 1 if strategy == "gradient" else 2 * micro_batches
+    gathers = 2 * micro_batches
+    if layout.stages > 1:  # those of a step's first pass and of its backward passes
+        gathers = 1 + micro_batches
+    if strategy == "gradient" or (layout.stages > 1 and SCHEDULES[schedule].splits_backward):
+        gathers = 1
     across = 2 * (replicas - 1) / replicas / shards
     return parameter_bytes * (around * (gathers + _WIRE_SHARE[wire]) + across)
 

@@ -48,3 +48,25 @@ def test_bytes_of_four_processes(strategy: str, wire: str, share: float) -> None
 def test_one_process_sends_nothing() -> None:
     for strategy in ("none", "optimizer", "gradient", "full", "hybrid"):
         assert wire_bytes(1000, Layout(), strategy) == 0
+
+
+@pytest.mark.parametrize(
+    ("strategy", "stages", "count", "schedule", "share"),
+    [
+        # Counted with four processes in a network of their own, within 1 %.
+        ("full", 2, 2, "interleaved", 2.0),
+        ("full", 2, 4, "interleaved", 3.0),
+        ("full", 2, 4, "zbv", 1.0),
+        ("hybrid", 2, 4, "gpipe", 3.0),
+        ("gradient", 2, 4, "interleaved", 1.0),
+        ("none", 2, 4, "interleaved", 1.0),
+        ("full", 1, 3, "interleaved", 5.25),
+        ("gradient", 1, 3, "interleaved", 1.5),
+    ],
+)
+def test_bytes_of_many_micro_batches(
+    strategy: str, stages: int, count: int, schedule: str, share: float
+) -> None:
+    layout = Layout.of(4, strategy, stages)
+    told = wire_bytes(1.0, layout, strategy, micro_batches=count, schedule=schedule)
+    assert told == pytest.approx(share)
