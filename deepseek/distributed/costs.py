@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from deepseek.distributed.anatomy import Anatomy, anatomy
+from deepseek.distributed.standins import first_of
 
 __all__ = ["Costs", "balance", "estimate_costs", "measure_costs"]
 
@@ -114,8 +115,7 @@ def _timed(model: nn.Module, parts: Anatomy, inputs: Mapping[str, Tensor]) -> li
 
     def enter(number: int, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         forward.append(_now())
-        hidden = args[0] if args else next(iter(kwargs.values()))
-        hidden.register_hook(partial(leave, number))
+        first_of(args, kwargs).register_hook(partial(leave, number))
 
     def leave(number: int, _: Tensor) -> None:
         backward[number] = _now()

@@ -51,7 +51,7 @@ def launch(
     *args: Any,
     nproc: int,
     progress: Progress = silent,
-    grace: float = 30.0,
+    grace: float = 60.0,
 ) -> T:
     """Run ``worker(*args)`` in ``nproc`` processes that form one group of ``torch.distributed``.
 
@@ -88,8 +88,8 @@ def launch(
             return worker(*args)
     group = _Group(nproc, progress, grace)
     with group.signals():
-        group.start(pickle.dumps((worker, args)))
         try:
+            group.start(pickle.dumps((worker, args)))
             group.watch()
         finally:
             group.end()
@@ -100,6 +100,8 @@ def _join(worker: Callable[..., T], args: tuple[Any, ...], progress: Progress) -
     import torch.distributed as dist
     from torch.distributed.elastic.multiprocessing.errors import record
 
+    if dist.is_initialized():  # launched from within a worker: the group is there
+        return worker(*args)
     with process_group(), reporting(progress if os.environ["RANK"] == "0" else silent):
         # `record` writes the error where torchrun looks for it, so that it shows the cause.
         result = [record(worker)(*args)]
@@ -118,7 +120,7 @@ class _Group:
         self._pipes: dict[Connection, int] = {}
         self._done: dict[int, Done] = {}
         self._failed: dict[int, Failed] = {}
-        self._vanished: dict[int, float] = {}
+        self._vanished: set[int] = set()
         self._signal: int | None = None
         self._deadline = float("inf")
 
@@ -149,7 +151,9 @@ class _Group:
         import torch.distributed as dist
 
         # The store lives here, on a port that the system chose: no rank races for one.
-        self._store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        self._store = dist.TCPStore(  # type: ignore[attr-defined]  # public, but not in its __all__
+            "127.0.0.1", 0, is_master=True, wait_for_workers=False
+        )
         context = multiprocessing.get_context("spawn")
         for rank in range(self._size):
             pipe, theirs = context.Pipe(duplex=False)
@@ -189,7 +193,7 @@ class _Group:
         except EOFError:
             del self._pipes[pipe]
             if rank not in self._done and rank not in self._failed:
-                self._vanished[rank] = time.monotonic()
+                self._vanished.add(rank)
                 self._settle()
             return
         match message:
@@ -197,6 +201,8 @@ class _Group:
                 self._progress(message.stage, message.done, message.total)
             case Done():
                 self._done[rank] = message
+                if len(self._done) == self._size:
+                    self._deadline = min(self._deadline, time.monotonic() + self._grace)
             case Failed():
                 self._failed[rank] = message
                 self._settle()
@@ -227,10 +233,12 @@ class _Group:
         if self._signal is not None:
             raise SystemExit(128 + self._signal)
         failures = sorted(self._failed.items(), key=lambda item: item[1].when)
-        # A rank that vanished without a word was killed; the others then lose their connection.
-        for rank, when in self._vanished.items():
-            if not failures or when - failures[0][1].when < _SETTLE_SECONDS / 2:
-                raise RankError(rank, _how_it_ended(self._processes[rank].exitcode))
+        # A rank that vanished without a word was killed, and the others lost their connection;
+        # only an abort can be what the failure of another did to it.
+        for rank in sorted(self._vanished):
+            exitcode = self._processes[rank].exitcode
+            if not failures or exitcode != -signal.SIGABRT:
+                raise RankError(rank, _how_it_ended(exitcode))
         rank, failure = failures[0]
         if failure.interrupted:
             raise KeyboardInterrupt

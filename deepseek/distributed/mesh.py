@@ -39,8 +39,12 @@ class Mesh:
     shard: int = 0
 
     @classmethod
-    def of(cls, layout: Layout, device_type: str = "cpu") -> "Mesh":
+    def of(cls, layout: Layout, device_type: str | None = None) -> "Mesh":
         """The mesh of the process group that is initialised; none is needed for one process.
+
+        Args:
+            layout: The box.
+            device_type: Where models train; that of the group's backend by default.
 
         Raises:
             InputError: The layout asks for another number of processes than there are.
@@ -51,7 +55,7 @@ class Mesh:
         if world == 1:
             return cls(layout, None)
         devices = init_device_mesh(
-            device_type,
+            device_type or ("cuda" if dist.get_backend() == "nccl" else "cpu"),
             (layout.stages, layout.replicas, layout.shards),
             mesh_dim_names=_DIMS,
         )
@@ -80,7 +84,9 @@ class Mesh:
 
     def group(self, dim: str) -> dist.ProcessGroup | None:
         """The processes along a dimension; None where they are only this one."""
-        if self.devices is None or self.devices[dim].size() == 1:
+        layout = self.layout
+        sizes = dict(zip(_DIMS, (layout.stages, layout.replicas, layout.shards), strict=True))
+        if self.devices is None or sizes[dim] == 1:
             return None
         return self.devices.get_group(dim)
 

@@ -1,6 +1,6 @@
 """Stages that work on different micro-batches at the same time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,7 +13,7 @@ from torch.distributed.pipelining.schedules import get_schedule_class
 from deepseek.distributed.layout import Schedule
 from deepseek.distributed.mesh import Mesh
 from deepseek.distributed.reduction import mean_gradients
-from deepseek.distributed.schedules import SCHEDULES, micro_batches, parts_of
+from deepseek.distributed.schedules import SCHEDULES, check_micro_batches, micro_batches, parts_of
 from deepseek.distributed.stages import Stage
 from deepseek.distributed.ties import TiedParameters
 from deepseek.errors import DeepseekError, InputError
@@ -22,6 +22,8 @@ __all__ = ["PipelineRunner", "owned_stages"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Reduction = Literal["mean", "sum"]
+
+_SHAPES_KEPT = 8
 
 
 def owned_stages(
@@ -49,6 +51,10 @@ class PipelineRunner:
         schedule: The order of passes.
         reduction: What ``loss`` takes over the rows of a micro-batch and ``step`` over the
             micro-batches. With ``"sum"`` the loss itself divides, by the tokens of a batch say.
+        micro_batches: How many a step has; by default, what ``micro_batches`` says.
+        autocast: The type in which stages compute what autocast computes in lower precision, and
+            in which hidden states travel. A context around ``step`` would hold for backward passes
+            too, and for all micro-batches at once.
 
     Raises:
         InputError: The stages are not those of this process in this schedule.
@@ -62,6 +68,8 @@ class PipelineRunner:
         *,
         schedule: Schedule = "interleaved",
         reduction: Reduction = "mean",
+        micro_batches: int | None = None,
+        autocast: torch.dtype | None = None,
     ) -> None:
         self._stages = [module for module in modules if isinstance(module, Stage)]
         group = mesh.group("stage")
@@ -80,6 +88,7 @@ class PipelineRunner:
         self._loss = loss
         self._schedule: Schedule = schedule
         self._reduction = reduction
+        self._micro_batches = micro_batches
         self._owner = {
             part: place
             for place in range(self._width)
@@ -87,6 +96,8 @@ class PipelineRunner:
         }
         self._ties = TiedParameters(self._stages, self._owner.__getitem__, group)
         self._prepared: dict[object, Any] = {}
+        for stage in self._stages:
+            stage.autocast = autocast
         if SCHEDULES[schedule].splits_backward:
             # The pass for weights looks for the tensors of the forward pass: gathering them anew
             # in between gives wrong gradients (torch 2.13). They stay whole during a step.
@@ -135,16 +146,21 @@ class PipelineRunner:
         shapes = tuple((name, tensor.shape, tensor.dtype) for name, tensor in inputs.items())
         if shapes not in self._prepared:
             kind = SCHEDULES[self._schedule]
+            form = len(targets), self._width, self._schedule
+            asked = self._micro_batches
+            count = micro_batches(*form) if asked is None else check_micro_batches(asked, *form)
             stages = [
                 PipelineStage(stage, stage.index, self._count, targets.device, group=self._group)
                 for stage in self._stages
             ]
             self._prepared[shapes] = get_schedule_class(kind.torch_name)(
                 stages if kind.looped else stages[0],
-                micro_batches(len(targets), self._width, self._schedule),
+                count,
                 loss_fn=self._loss,
                 scale_grads=self._reduction == "mean",
             )
+            if len(self._prepared) > _SHAPES_KEPT:  # the oldest: each has its buffers
+                del self._prepared[next(iter(self._prepared))]
         return self._prepared[shapes]
 
     def _tell(self, losses: list[Tensor], device: torch.device) -> Tensor:
@@ -170,13 +186,45 @@ class PipelineRunner:
             This row's loss, the same on each of its stages, and the model's output, on the
             process of the last stage only.
         """
-        pieces = min(self._width, len(targets))
-        rows = [dict(zip(inputs, part, strict=True)) for part in zip(
-            *(tensor.tensor_split(pieces) for tensor in inputs.values()), strict=True)]  # fmt: skip
-        outputs = [output for part in rows if (output := self._pass(part)) is not None]
+        outputs = [output for output, _ in self._outputs(inputs, targets)]
         output = torch.cat(outputs) if outputs else None
         losses = [] if output is None else [self._loss(output, targets)]
         return self._tell(losses, targets.device), output
+
+    @torch.no_grad()
+    def score(
+        self,
+        inputs: Mapping[str, Tensor],
+        targets: Tensor,
+        measure: Callable[[Tensor, Tensor], Tensor],
+    ) -> Tensor:
+        """Forward only: the sum of a measure over micro-batches of any number of rows.
+
+        Args:
+            inputs: Keyword arguments of the model, batch first.
+            targets: What is compared with, batch first.
+            measure: From an output and its targets, a tensor that may be added up.
+
+        Returns:
+            The sum over this row's batch, the same on each of its stages.
+        """
+        values = [measure(output, part) for output, part in self._outputs(inputs, targets)]
+        told: list[Any] = [torch.stack(values).sum(dim=0).cpu() if values else None]
+        source = self._owner[self._count - 1]
+        dist.broadcast_object_list(told, group_src=source, group=self._group)
+        total: Tensor = told[0]
+        return total.to(targets.device)
+
+    def _outputs(
+        self, inputs: Mapping[str, Tensor], targets: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Outputs and targets of micro-batches, one under way on each stage."""
+        pieces = min(self._width, len(targets))
+        columns = [tensor.tensor_split(pieces) for tensor in (*inputs.values(), targets)]
+        for *values, part in zip(*columns, strict=True):
+            output = self._pass(dict(zip(inputs, values, strict=True)))
+            if output is not None:
+                yield output, part
 
     def _pass(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
         """One forward pass; the output where this process has the last stage."""

@@ -112,7 +112,7 @@ def process_group() -> Iterator[None]:
     torch.set_num_threads(threads)
     # The pipeline's runtime logs a page of its schedule on any error, on every rank.
     logging.getLogger("torch.distributed.pipelining.schedules").setLevel(logging.CRITICAL)
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and torch.cuda.device_count() >= local:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         dist.init_process_group("nccl")
     else:

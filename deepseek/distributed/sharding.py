@@ -92,7 +92,16 @@ def _fully_shard(module: nn.Module, mesh: Mesh, strategy: Strategy, wire: Wire) 
     set_wire(module, wire)
     if keep:
         _KEPT_WHOLE.add(module)
+        module.register_forward_hook(_shard_after_evaluation)
     return module
+
+
+def _shard_after_evaluation(module: nn.Module, *_: object) -> None:
+    """No backward pass comes that would: parameters are seen in shards from outside again."""
+    if not torch.is_grad_enabled():
+        for part in module.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()
 
 
 def _units(module: nn.Module) -> list[nn.Module]:

@@ -9,7 +9,7 @@ model's own, and nothing has to be known about its family.
 
 import copy
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -18,6 +18,16 @@ from torch import nn
 
 from deepseek.distributed.anatomy import Anatomy, anatomy
 from deepseek.distributed.costs import Costs, balance, estimate_costs
+from deepseek.distributed.standins import (
+    Absent,
+    Before,
+    Behind,
+    Entrance,
+    Inbox,
+    Reached,
+    Through,
+    first_of,
+)
 from deepseek.errors import InputError
 
 __all__ = ["Stage", "Tie", "output_of", "split"]
@@ -34,83 +44,6 @@ class Tie:
     names: Mapping[int, str]
 
 
-@dataclass
-class _Inbox:
-    """The hidden state that a stage received, while its forward pass runs."""
-
-    hidden: torch.Tensor | None = None
-    opened: bool = field(default=False)  # whether the first own block has been reached
-
-
-class _Reached(Exception):  # noqa: N818  # the way out of a forward pass, no error
-    def __init__(self, hidden: torch.Tensor) -> None:
-        super().__init__()
-        self.hidden = hidden
-
-
-def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return args[0] if args else next(iter(kwargs.values()))
-
-
-class _Entrance(nn.Module):
-    """In place of a module of the entrance: the received state, which has the right shape."""
-
-    def __init__(self, name: str, inbox: _Inbox) -> None:
-        super().__init__()
-        self._name = name
-        self._inbox = inbox
-
-    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
-        if self._inbox.opened or self._inbox.hidden is None:
-            raise InputError(
-                f"expected {self._name}, which is registered before the blocks, to run only "
-                "before them",
-                hint="register modules in the order in which they run, or train in one stage",
-            )
-        return self._inbox.hidden
-
-
-class _Before(nn.Module):
-    """In place of the block before the first own one: the received state enters here."""
-
-    def __init__(self, inbox: _Inbox) -> None:
-        super().__init__()
-        self._inbox = inbox
-
-    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
-        assert self._inbox.hidden is not None
-        self._inbox.opened = True
-        return self._inbox.hidden
-
-
-class _Through(nn.Module):
-    """In place of an earlier block of another stage."""
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return _first(args, kwargs)
-
-
-class _Behind(nn.Module):
-    """In place of the block after the last own one."""
-
-    def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        raise _Reached(_first(args, kwargs))
-
-
-class _Absent(nn.Module):
-    """In place of a module of the exit, which only the last stage reaches."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self._name = name
-
-    def forward(self, *_: Any, **__: Any) -> torch.Tensor:
-        raise InputError(
-            f"expected {self._name}, which is registered after the blocks, to run only after them",
-            hint="register modules in the order in which they run, or train in one stage",
-        )
-
-
 class Stage(nn.Module):
     """One part of a model.
 
@@ -120,6 +53,7 @@ class Stage(nn.Module):
         count: Of how many.
         blocks: Its own blocks.
         ties: The parameters that stages of this model share.
+        autocast: The type that autocast computes in, if it does.
     """
 
     def __init__(
@@ -129,7 +63,7 @@ class Stage(nn.Module):
         count: int,
         blocks: tuple[nn.Module, ...],
         ties: tuple[Tie, ...],
-        inbox: _Inbox,
+        inbox: Inbox,
     ) -> None:
         super().__init__()
         self.model = model
@@ -137,6 +71,7 @@ class Stage(nn.Module):
         self.count = count
         self.blocks = blocks
         self.ties = ties
+        self.autocast: torch.dtype | None = None
         self._inbox = inbox
         if index:
             blocks[0].register_forward_pre_hook(self._check_handed_in, with_kwargs=True)
@@ -152,26 +87,36 @@ class Stage(nn.Module):
             The hidden state behind the last own block; from the last stage, the model's output.
         """
         self._inbox.hidden = hidden[0] if hidden else None
-        self._inbox.opened = False
+        self._inbox.opened = self._inbox.arrived = False
+        device = next(iter(inputs.values())).device.type
         try:
-            return output_of(self.model(**inputs))
-        except _Reached as reached:
+            with torch.autocast(device, self.autocast, enabled=self.autocast is not None):
+                return output_of(self.model(**inputs))
+        except Reached as reached:
             return reached.hidden
+        except Exception as error:
+            if self._inbox.opened and not self._inbox.arrived:
+                raise self._cannot_hand_in() from error
+            raise
         finally:
             self._inbox.hidden = None
+
+    def _cannot_hand_in(self) -> InputError:
+        return InputError(
+            "expected blocks that hand one tensor to the next block, unchanged, got "
+            f"{type(self.model).__name__}, which does more between blocks",
+            hint="train it with one pipeline stage and a sharding strategy",
+        )
 
     def _check_handed_in(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         sent = self._inbox.hidden
         # Recomputation of a checkpointed block comes when the pass is over.
         if sent is None or torch.compiler.is_compiling():
             return
-        found = _first(args, kwargs)
+        found = first_of(args, kwargs)
         if found.data_ptr() != sent.data_ptr() or found.shape != sent.shape:
-            raise InputError(
-                "expected blocks that hand a tensor to the next block unchanged, got "
-                f"{type(self.model).__name__}, which changes it between blocks",
-                hint="train it with one pipeline stage and a sharding strategy",
-            )
+            raise self._cannot_hand_in()
+        self._inbox.arrived = True
 
 
 def output_of(output: Any) -> torch.Tensor:
@@ -226,11 +171,11 @@ def _stage(
 ) -> Stage:
     start, stop = bounds[index]
     first, last = index == 0, index == len(bounds) - 1
-    inbox = _Inbox()
+    inbox = Inbox()
     blocks = list(model.get_submodule(parts.blocks).children())
     others = {
-        number: _Through() if number < start - 1 else _Before(inbox) for number in range(start)
-    } | {number: _Behind() for number in range(stop, parts.depth)}
+        number: Through() if number < start - 1 else Before(inbox) for number in range(start)
+    } | {number: Behind() for number in range(stop, parts.depth)}
     memo: dict[int, Any] = {
         id(block): others.get(number, block) for number, block in enumerate(blocks)
     }
@@ -239,14 +184,14 @@ def _stage(
         if first:
             memo[id(module)] = module
         elif _has_parameters(module) or isinstance(module, nn.Dropout):
-            memo[id(module)] = _Entrance(name, inbox)
+            memo[id(module)] = Entrance(name, module, inbox)
     copied = {tie.names[index] for tie in ties if index in tie.names and index > min(tie.names)}
     for name in parts.exit:
         module = model.get_submodule(name)
         if last and not any(tied.startswith(f"{name}.") for tied in copied):
             memo[id(module)] = module
         elif not last and _has_parameters(module):
-            memo[id(module)] = _Absent(name)
+            memo[id(module)] = Absent(name)
     # What the memo does not name is copied: the modules around the parts, and tied heads.
     skeleton = copy.deepcopy(model, memo)
     return Stage(skeleton, index, len(bounds), tuple(blocks[start:stop]), ties, inbox)

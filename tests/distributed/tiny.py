@@ -1,13 +1,15 @@
 """Tiny models and the plain single-process training that everything is compared with."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
 VOCABULARY, WIDTH, TOKENS, ROWS, STEPS = 61, 16, 8, 8, 6
+MAX_NORM, RATE = 0.5, 3e-3
 
 
 class Block(nn.Module):
@@ -29,7 +31,7 @@ class Block(nn.Module):
             for part in self.attend(self.before(hidden)).chunk(3, dim=-1)
         )
         keys = None if mask is None else mask.bool()[:, None, None, :]
-        seen = F.scaled_dot_product_attention(query, key, value, keys, is_causal=self.causal)
+        seen = scaled_dot_product_attention(query, key, value, keys, is_causal=self.causal)
         hidden = hidden + self.join(seen.transpose(1, 2).reshape(rows, tokens, -1))
         return hidden + self.mix(self.between(hidden))
 
@@ -77,7 +79,7 @@ class TinyBert(nn.Module):
 
 
 def token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten())
+    return cross_entropy(logits[:, :-1].flatten(0, 1), targets[:, 1:].flatten())
 
 
 def _gpt() -> tuple[nn.Module, list[tuple[dict[str, Tensor], Tensor]], Callable[..., Tensor]]:
@@ -94,7 +96,7 @@ def _bert() -> tuple[nn.Module, list[tuple[dict[str, Tensor], Tensor]], Callable
         ({"input_ids": i, "attention_mask": m}, y)
         for i, m, y in zip(ids, masks, labels, strict=True)
     ]
-    return TinyBert(), batches, F.cross_entropy
+    return TinyBert(), batches, cross_entropy
 
 
 MAKERS: dict[str, Callable[[], Any]] = {"gpt": _gpt, "bert": _bert}
@@ -111,16 +113,17 @@ def make(
     return model, batches, loss
 
 
-def alone(name: str, max_norm: float = 0.5) -> tuple[list[float], list[float]]:
+@cache
+def alone(name: str) -> tuple[list[float], list[float]]:
     """Losses and gradient norms of plain training in one process."""
     model, batches, loss = make(name)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     losses, norms = [], []
     for inputs, targets in batches:
         optimizer.zero_grad()
         value = loss(model(**inputs), targets)
         value.backward()
-        norms.append(nn.utils.clip_grad_norm_(model.parameters(), max_norm).item())
+        norms.append(nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM).item())
         optimizer.step()
         losses.append(value.item())
     return losses, norms
