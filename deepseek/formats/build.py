@@ -120,7 +120,7 @@ def _as_transformers_loads(
     return model, _Fit(
         missing=_needed(info["missing_keys"]),
         unexpected=_meant(info["unexpected_keys"]),
-        reshaped=[(name, tuple(a), tuple(b)) for name, a, b in info["mismatched_keys"]],
+        reshaped=sorted((name, tuple(a), tuple(b)) for name, a, b in info["mismatched_keys"]),
     )
 
 

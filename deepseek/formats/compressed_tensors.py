@@ -1,16 +1,17 @@
 """The layout of INT8 folders, ``quantization_config`` of the compressed-tensors format.
 
 Layers are named by targets: the name of a module, ``re:`` and a regular expression that its name
-begins with, or the name of its class. Of the many schemes of the format one is spoken here: INT8
-weights with a scale per channel, INT8 activations with a scale per token found at run time, both
-symmetric. A layer that takes tokens one a row, not in sentences, is declared as having one group a
-row: readers of the format take "token" of a matrix for one scale over all of it, and a group as
-wide as the row says what is meant.
+begins with, or the name of its class. Of the many schemes of the format one is spoken here:
+symmetric INT8 weights with a scale per channel, INT8 activations with a scale per token found at
+run time, symmetric or with a zero point. A layer that takes tokens one a row, not in sentences, is
+declared as having one group a row: readers of the format take "token" of a matrix for one scale
+over all of it, and a group as wide as the row says what is meant.
 """
 
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -21,9 +22,10 @@ from deepseek.nn.int8_linear import Int8Linear
 __all__ = ["make_int8_layers", "quantization_config"]
 
 _METHOD, _FORMAT = "compressed-tensors", "int-quantized"
-_INT8 = {"num_bits": 8, "type": "int", "symmetric": True}
-_WEIGHTS = {**_INT8, "strategy": "channel", "dynamic": False}
+_INT8 = {"num_bits": 8, "type": "int"}
+_WEIGHTS = {**_INT8, "symmetric": True, "strategy": "channel", "dynamic": False}
 _PER_TOKEN = {**_INT8, "strategy": "token", "dynamic": True}
+_PER_GROUP = {**_INT8, "strategy": "group", "dynamic": True}
 
 
 def quantization_config(
@@ -40,12 +42,15 @@ def quantization_config(
     by_width: dict[int, list[str]] = defaultdict(list)
     for name, width in rows.items():
         by_width[width].append(_pattern(model, name))
+    layers = [module for module in model.modules() if isinstance(module, Int8Linear)]
+    symmetric = {"symmetric": all(layer.symmetric for layer in layers)}
+    assert len({layer.symmetric for layer in layers}) < 2, "one form of activations a model"
     # The first target that fits a layer decides, so the most general group comes last.
     groups = [
-        _group(targets, {**_PER_TOKEN, "strategy": "group", "group_size": width})
+        _group(targets, {**_PER_GROUP, **symmetric, "group_size": width})
         for width, targets in sorted(by_width.items())
     ]
-    groups.append(_group(["Linear"], _PER_TOKEN))
+    groups.append(_group(["Linear"], {**_PER_TOKEN, **symmetric}))
     return {
         "quant_method": _METHOD,
         "format": _FORMAT,
@@ -91,16 +96,17 @@ def make_int8_layers(model: nn.Module, settings: Mapping[str, Any]) -> tuple[str
     for name, module in list(model.named_modules()):
         if not isinstance(module, nn.Linear) or any(_fits(name, module, t) for t in ignored):
             continue
-        width = next((w for target, w in groups if _fits(name, module, target)), None)
-        if width is None:
+        group = next((g for target, g in groups if _fits(name, module, target)), None)
+        if group is None:
             continue
-        if width not in (_WHOLE_ROW, module.in_features):
-            raise _unsupported(f"groups of {width} in layer {name}")
+        if group.width not in (None, module.in_features):
+            raise _unsupported(f"groups of {group.width} in layer {name}")
         weight = module.weight
         layer = Int8Linear(
             module.in_features,
             module.out_features,
             bias=module.bias is not None,
+            symmetric=group.symmetric,
             dtype=weight.dtype,
             device=weight.device,
         )
@@ -109,31 +115,37 @@ def make_int8_layers(model: nn.Module, settings: Mapping[str, Any]) -> tuple[str
     return tuple(names)
 
 
-_WHOLE_ROW = -1
+@dataclass(frozen=True, slots=True)
+class _Activations:
+    """How a group rounds what goes in; ``width`` is that of its groups, None for whole tokens."""
+
+    symmetric: bool
+    width: int | None
 
 
-def _int8_groups(settings: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Each target with the width of its groups of activations."""
+def _int8_groups(settings: Mapping[str, Any]) -> list[tuple[str, _Activations]]:
+    """Each target with the form of its activations."""
     if (found := settings.get("quant_method")) != _METHOD:
         raise _unsupported(f"method {found}")
     if (found := settings.get("format")) != _FORMAT:
         raise _unsupported(f"format {found}")
     return [
-        (target, width)
+        (target, activations)
         for group in settings.get("config_groups", {}).values()
-        for width in [_width(group)]
+        for activations in [_activations(group)]
         for target in group["targets"]
     ]
 
 
-def _width(group: Mapping[str, Any]) -> int:
-    weights, activations = group.get("weights") or {}, group.get("input_activations") or {}
+def _activations(group: Mapping[str, Any]) -> _Activations:
+    weights, inputs = group.get("weights") or {}, group.get("input_activations") or {}
     if group.get("output_activations") or not _has(weights, _WEIGHTS):
         raise _unsupported("another kind of weights, or rounded outputs")
-    if _has(activations, _PER_TOKEN):
-        return _WHOLE_ROW
-    if _has(activations, {**_PER_TOKEN, "strategy": "group"}):
-        return int(activations["group_size"])
+    symmetric = bool(inputs.get("symmetric", True))  # as the format has it where nothing is said
+    if _has(inputs, _PER_TOKEN):
+        return _Activations(symmetric, None)
+    if _has(inputs, _PER_GROUP):
+        return _Activations(symmetric, int(inputs["group_size"]))
     raise _unsupported("another kind of activations")
 
 

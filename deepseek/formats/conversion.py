@@ -1,10 +1,8 @@
 """What came of a conversion, and its report."""
 
 import math
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from deepseek.formats.checkpoint import Checkpoint
@@ -13,11 +11,9 @@ from deepseek.formats.fingerprint import Fingerprint
 from deepseek.formats.parity import OutputParity, Parity
 from deepseek.formats.target import Target
 from deepseek.formats.writers.job import PlannedFile
+from deepseek.versions import versions
 
 __all__ = ["Conversion", "WrittenFile"]
-
-_PACKAGES = ("deepseek-toolkit", "torch", "transformers", "safetensors", "onnx", "onnxscript",
-             "onnxruntime", "onnxruntime-gpu")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +72,7 @@ class Conversion:
             "parity": None if self.parity is None else _parity(self.parity),
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
-            "versions": _versions(),
+            "versions": versions(),
         }
 
     def _source(self) -> dict[str, Any]:
@@ -144,13 +140,3 @@ def _output(one: OutputParity) -> dict[str, Any]:
 def _number(value: float) -> float | None:
     """JSON has no infinity; a difference that is none is null."""
     return value if math.isfinite(value) else None
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

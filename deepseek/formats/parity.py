@@ -112,10 +112,9 @@ def compare_tensors(
         max_abs, max_rel = max(max_abs, found.max_abs), max(max_rel, found.max_rel)
     progress("comparing tensors", len(names), len(names))
     if wrong:
-        misses.append(f"{len(wrong)} of {len(names)} tensors differ: {named(wrong)}")
+        misses.append(f"different from the source, of {len(names)} tensors: {named(wrong)}")
     if overflowed:
-        misses.append(f"values of {len(overflowed)} tensors do not fit {dtype}: "
-                      f"{named(overflowed)}")  # fmt: skip
+        misses.append(f"values too large for {dtype}: {named(overflowed)}")
     tensors = TensorParity(compared=len(names), max_abs=max_abs, max_rel=max_rel)
     return Parity(tensors=tensors, misses=tuple(misses))
 
@@ -149,14 +148,14 @@ def _missing(source: Checkpoint, written: Checkpoint) -> list[str]:
     lost = [name for name in source.infos if name not in written.infos]
     new = [name for name in written.infos if name not in source.infos]
     return [
-        *([f"{len(lost)} tensors are not in the output: {named(lost)}"] if lost else []),
-        *([f"{len(new)} tensors of the output come from nowhere: {named(new)}"] if new else []),
+        *([f"missing from the output: {named(lost)}"] if lost else []),
+        *([f"in the output, but not in the source: {named(new)}"] if new else []),
     ]
 
 
 def _untied(source: Checkpoint, written: Checkpoint) -> list[str]:
     lost = _groups(source.shared) - _groups(written.shared)
-    return [f"tensors no longer share memory: {', '.join(sorted(group))}" for group in lost]
+    return [f"no longer sharing memory: {named(sorted(group))}" for group in lost]
 
 
 def _groups(shared: Mapping[str, str]) -> set[frozenset[str]]:

@@ -27,6 +27,7 @@ _HINTS = {
     "Unsupported operand": "if it is whole, save it again with torch.save and its usual protocol",
     "Only persistent_load of storage": "save the state_dict(), not the module itself",
 }
+_HARMFUL = "do not load this file; it was made to harm or is damaged"
 _NEVER = ("os.", "posix.", "nt.", "sys.")  # torch refuses these modules whatever is allowed
 
 
@@ -113,7 +114,8 @@ def _called(name: str) -> dict[str, str]:
 def _found_to_be_mapping(error: Exception, stand_ins: dict[str, type]) -> str | None:
     if "Can only SETITEM" not in str(error):
         return None
-    return next((name for name, kind in stand_ins.items() if repr(kind) in str(error)), None)
+    found = (name for name, kind in stand_ins.items() if repr(kind) in str(error))
+    return next((name for name in found if issubclass(stand_ins[name], StandIn)), None)
 
 
 def _explained(
@@ -134,14 +136,15 @@ def _explained(
     if never:
         return InputError(
             f"{path}: the pickle would call {', '.join(never)}, which can run any command",
-            hint="do not load this file; it was made to harm or is damaged",
+            hint=_HARMFUL,
         )
     if offending:
+        flags = [f"--allow_global {name}" for name in offending if _DOTTED_NAME.fullmatch(name)]
+        advice = f"if only the tensors matter, pass over such objects with {' '.join(flags)}"
         return InputError(
             f"{path}: the pickle mentions names that weights-only loading does not know: "
             + ", ".join(offending),
-            hint="if only the tensors matter, pass over such objects with "
-            + " ".join(f"--allow_global {name}" for name in offending),
+            hint=advice if len(flags) == len(offending) else _HARMFUL,
         )
     hint = next((hint for sign, hint in _HINTS.items() if sign in str(error)), None)
     return InputError(

@@ -5,7 +5,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepseek import __version__
 from deepseek.errors import InputError
 from deepseek.health.check import Check
 from deepseek.health.checks import CHECKS, GROUPS, KINDS
@@ -21,6 +20,7 @@ from deepseek.health.report import Host, Report
 from deepseek.health.requirements import did_you_mean
 from deepseek.health.runner import run_checks
 from deepseek.progress import Progress, silent
+from deepseek.versions import __version__
 
 __all__ = ["examine", "select"]
 

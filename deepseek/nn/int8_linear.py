@@ -5,7 +5,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from deepseek.nn.int8_arithmetic import int8_linear, quantize_weight
+from deepseek.nn.int8_arithmetic import int8_linear, quantize_weight, weight_sums
 
 __all__ = ["Int8Linear"]
 
@@ -20,11 +20,14 @@ class Int8Linear(nn.Module):
         weight: INT8, ``[out_features, in_features]``.
         weight_scale: ``[out_features, 1]``.
         bias: ``[out_features]``, or None.
+        sums: Sums of the weights of every output, INT32, kept for the zero point of activations
+            and not stored; None where activations are symmetric.
     """
 
     weight: Tensor
     weight_scale: Tensor
     bias: Tensor | None
+    sums: Tensor | None
 
     def __init__(
         self,
@@ -32,6 +35,7 @@ class Int8Linear(nn.Module):
         out_features: int,
         *,
         bias: bool = True,
+        symmetric: bool = False,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -44,29 +48,51 @@ class Int8Linear(nn.Module):
         self.register_buffer("weight_scale", scale)
         zeros = torch.zeros(out_features, dtype=dtype, device=device) if bias else None
         self.register_buffer("bias", zeros)
+        sums = None if symmetric else weight_sums(self.weight)
+        self.register_buffer("sums", sums, persistent=False)
+        self.register_load_state_dict_post_hook(_add_up)  # type: ignore[no-untyped-call]
 
     @classmethod
-    def from_linear(cls, linear: nn.Linear) -> Self:
-        """Quantize a layer; its bias is shared, its weight is not."""
+    def from_linear(cls, linear: nn.Linear, *, symmetric: bool = False) -> Self:
+        """Quantize a layer; its bias is shared, its weight is not.
+
+        Args:
+            linear: In floating point.
+            symmetric: Round activations without a zero point.
+        """
         layer = cls(
             linear.in_features,
             linear.out_features,
             bias=linear.bias is not None,
+            symmetric=symmetric,
             dtype=linear.weight.dtype,
             device="meta",
         )
         layer.weight, layer.weight_scale = quantize_weight(linear.weight.detach())
         if linear.bias is not None:
             layer.bias = linear.bias.detach()
+        _add_up(layer)
         return layer.train(linear.training)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether activations are rounded without a zero point."""
+        return self.sums is None
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer: ``[..., in_features]`` to ``[..., out_features]``."""
-        return int8_linear(x, self.weight, self.weight_scale, self.bias)
+        return int8_linear(x, self.weight, self.weight_scale, self.bias, self.sums)
 
     def extra_repr(self) -> str:
         """The sizes, as ``nn.Linear`` shows them."""
         return (
             f"in_features={self.in_features}, out_features={self.out_features}, "
-            f"bias={self.bias is not None}"
+            f"bias={self.bias is not None}, symmetric={self.symmetric}"
         )
+
+
+def _add_up(layer: nn.Module, _keys: object = None) -> None:
+    """Bring the sums up to date with weights that have just arrived."""
+    assert isinstance(layer, Int8Linear)
+    if not layer.symmetric:
+        layer.sums = weight_sums(layer.weight)

@@ -22,7 +22,7 @@ def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
     """``a @ b.T`` of INT8 matrices, exact in INT32.
 
     Args:
-        a: INT8, ``[rows, k]``; k below 2**17, so that INT32 cannot overflow.
+        a: INT8, ``[rows, k]``; k at most 2**16, so that INT32 cannot overflow.
         b: INT8, ``[columns, k]``.
 
     Returns:
@@ -42,11 +42,15 @@ def _in_integers(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _in_floats(a: Tensor, b: Tensor) -> Tensor:
-    result = a.new_zeros((a.shape[0], b.shape[0]), dtype=torch.int32)
-    for start in range(0, a.shape[1], _EXACT_TERMS):
+    rows = range(0, max(1, b.shape[0]), _ROWS_AT_ONCE)
+    return torch.cat([_exact_sums(a, b[first : first + _ROWS_AT_ONCE]) for first in rows], dim=1)
+
+
+def _exact_sums(a: Tensor, b: Tensor) -> Tensor:
+    total: Tensor | None = None
+    for start in range(0, max(1, a.shape[1]), _EXACT_TERMS):
         terms = slice(start, start + _EXACT_TERMS)
-        left = a[:, terms].float()
-        for first in range(0, b.shape[0], _ROWS_AT_ONCE):
-            rows = slice(first, first + _ROWS_AT_ONCE)
-            result[:, rows] += (left @ b[rows, terms].float().t()).int()
-    return result
+        part = (a[:, terms].float() @ b[:, terms].float().t()).int()
+        total = part if total is None else total.add_(part)
+    assert total is not None
+    return total

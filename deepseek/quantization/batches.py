@@ -106,11 +106,21 @@ class TextBatches:
             max_length=self._length(),
             return_tensors="pt",
         )
+        self._check(encoded["input_ids"])
         taken = inspect.signature(self.model.forward).parameters
         inputs = {name: value for name, value in encoded.items() if name in taken}
         if getattr(self._settings, "is_encoder_decoder", False) and "decoder_input_ids" in taken:
             inputs["decoder_input_ids"] = inputs["input_ids"]
         return inputs
+
+    def _check(self, ids: Tensor) -> None:
+        known = getattr(self._settings, "vocab_size", None)
+        if known is not None and (largest := int(ids.max())) >= known:
+            raise InputError(
+                f"expected tokens below {known}, the vocabulary of the model; "
+                f"the tokenizer gives {largest}",
+                hint="--tokenizer names the one that belongs to the model",
+            )
 
     @property
     def _settings(self) -> Any:

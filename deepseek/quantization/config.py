@@ -21,7 +21,7 @@ class QuantizeConfig:
     method: Annotated[
         Literal["dynamic_range"],
         "dynamic_range: INT8 weights with a scale per channel, activations rounded per token "
-        "at run time.",
+        "at run time, over the range of the token.",
     ] = "dynamic_range"
     max_drop: Annotated[
         float,

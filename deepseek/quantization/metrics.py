@@ -87,11 +87,8 @@ def choose_metric(model: nn.Module, outputs: Any, *, labelled: bool) -> Metric:
         InputError: The outputs are of no kind that can be compared.
     """
     tensor = output_tensor(outputs)
-    if hasattr(outputs, "last_hidden_state") and not hasattr(outputs, "logits"):
-        return _COSINE
     if tensor.ndim == 3:
-        writes = type(model).__name__.endswith(("ForCausalLM", "LMHeadModel"))
-        return _NEXT_TOKEN if writes else _TOKENS
+        return _COSINE if _is_hidden(outputs) else _for_tokens(model)
     if tensor.ndim != 2:
         raise InputError(
             f"expected outputs of two dimensions (classes) or three (tokens), found {tensor.ndim}"
@@ -106,6 +103,15 @@ def choose_metric(model: nn.Module, outputs: Any, *, labelled: bool) -> Metric:
     if getattr(settings, "problem_type", None) == "multi_label_classification":
         return _LABEL_SETS
     return _ACCURACY if labelled else _AGREEMENT
+
+
+def _is_hidden(outputs: Any) -> bool:
+    return not isinstance(outputs, Tensor) and getattr(outputs, "logits", None) is None
+
+
+def _for_tokens(model: nn.Module) -> Metric:
+    writes = type(model).__name__.endswith(("ForCausalLM", "LMHeadModel"))
+    return _NEXT_TOKEN if writes else _TOKENS
 
 
 def _class(logits: Tensor, batch: Batch) -> Tensor:

@@ -45,20 +45,15 @@ def quantize_files(config: QuantizeFilesConfig, progress: Progress = silent) -> 
         seed=config.seed,
         progress=progress,
     )
-    labels = _labels(loaded, records.held_out)
-    model, report = quantize_on(
-        loaded.model,
-        _batches(config, loaded, records.calibration, None),
-        _batches(config, loaded, records.held_out, labels),
-        config,
-        progress,
-    )
+    calibration = _batches(config, loaded, records.calibration)
+    held_out = _batches(config, loaded, records.held_out)
+    model, report = quantize_on(loaded.model, calibration, held_out, config, progress)
     keep = report.quality.passed or config.allow_drop
     report = replace(
         report,
         timing=replace(report.timing, total=time.perf_counter() - began),
         notes=(*loaded.notes, *_notes(records)),
-        source=_source(config, records, labelled=labels is not None),
+        source=_source(config, records, labelled=held_out.labels is not None),
         output=str(config.output) if keep else None,
     )
     if keep:
@@ -79,10 +74,7 @@ def _labels(loaded: LoadedModel, records: Sequence[Record]) -> list[int] | None:
 
 
 def _batches(
-    config: QuantizeFilesConfig,
-    loaded: LoadedModel,
-    records: Sequence[Record],
-    labels: Sequence[int] | None,
+    config: QuantizeFilesConfig, loaded: LoadedModel, records: Sequence[Record]
 ) -> TextBatches:
     if loaded.tokenizer is None:
         raise InputError(
@@ -91,7 +83,7 @@ def _batches(
         )
     return TextBatches(
         records=records,
-        labels=labels,
+        labels=_labels(loaded, records),
         tokenizer=loaded.tokenizer,
         model=loaded.model,
         size=config.batch_size,

@@ -1,20 +1,17 @@
 """What was done and what came of it: for ``report.json`` and for people."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
-import deepseek
 from deepseek.quantization.apply import LeftAlone
 from deepseek.quantization.methods.method import QuantizedLayer
 from deepseek.quantization.quality import Quality
+from deepseek.versions import versions
 
 __all__ = ["Report", "Sizes", "Source", "Timing"]
-
-_VERSIONS = ("torch", "transformers", "safetensors")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +93,7 @@ class Report:
                 "cpu": torch.cpu.get_capabilities().get("cpu_name"),
                 "threads": torch.get_num_threads(),
             },
-            "versions": _versions(),
+            "versions": versions(),
         }
 
 
@@ -105,13 +102,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     return value
-
-
-def _versions() -> Mapping[str, str]:
-    found = {"deepseek-toolkit": deepseek.__version__}
-    for package in _VERSIONS:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from deepseek.errors import InputError
+from deepseek.formats.casting import pieces
+from deepseek.formats.checkpoint import TensorInfo
 from deepseek.formats.compressed_tensors import quantization_config
+from deepseek.formats.writers.safetensors_file import write_safetensors
 from deepseek.quantization.report import Report
 
 __all__ = ["write_folder"]
@@ -42,7 +44,7 @@ def write_folder(
         )
     folder.mkdir()
     _write_json(folder / "config.json", _configuration(model, report))
-    save_file(_tensors(model), folder / "model.safetensors", metadata={"format": "pt"})
+    _write_tensors(folder / "model.safetensors", _tensors(model))
     generation = getattr(model, "generation_config", None)
     if generation is not None:
         generation.save_pretrained(folder)
@@ -79,14 +81,12 @@ def _float_type(model: nn.Module) -> torch.dtype:
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """The tensors by name; those that the architecture ties are written under one name."""
     tied = getattr(model, "all_tied_weights_keys", {})
-    tensors = {name: t for name, t in model.state_dict().items() if name not in tied}
-    seen: set[int] = set()
-    for name, tensor in tensors.items():
-        place = tensor.untyped_storage().data_ptr()
-        # The format holds no memory twice: further names get a copy of their own.
-        tensors[name] = tensor.clone() if place in seen else tensor.contiguous()
-        seen.add(place)
-    return tensors
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    infos = {n: TensorInfo(shape=tuple(t.shape), dtype=t.dtype) for n, t in tensors.items()}
+    write_safetensors(path, infos, lambda name: pieces(tensors[name]), {"format": "pt"})
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -36,7 +36,8 @@ def _headline(conversion: Conversion) -> Iterator[RenderableType]:
     if parity is not None and parity.opset is not None:
         facts.append(f"opset {parity.opset}")
     size = format_bytes(checkpoint.bytes)
-    read = f"{checkpoint.format}, {len(checkpoint.infos)} tensors, {size}"
+    count = len(checkpoint.infos)
+    read = f"{checkpoint.format}, {count} tensor{'' if count == 1 else 's'}, {size}"
     yield _folded(f"{conversion.config.source}  ({read})")
     yield _folded("-> ", (str(target.dest), "bold"), f"  ({', '.join(facts)})")
     for note in conversion.notes:
@@ -93,9 +94,9 @@ _MEASURES: dict[str, Callable[[OutputParity], str]] = {
 
 def _tensors(tensors: TensorParity) -> str:
     if tensors.max_abs == 0:
-        return f"{tensors.compared} tensors compared bit for bit"
+        return f"tensors compared bit for bit: {tensors.compared}"
     return (
-        f"{tensors.compared} tensors compared with the rounded source bit for bit; rounding "
+        f"tensors compared bit for bit with the rounded source: {tensors.compared}; rounding "
         f"changed values by at most {tensors.max_abs:.2g}, {tensors.max_rel:.2g} of the largest"
     )
 

@@ -28,7 +28,7 @@ def show(report: Report) -> RenderableType:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title=f"{report.architecture}, {len(report.layers)} layers in INT8")
+    table = Table(title=f"{report.architecture}, {_layers(len(report.layers))} in INT8")
     for heading in ("", "before", "after", "change"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for row in _rows(report):
@@ -60,7 +60,7 @@ def _quality_rows(quality: Quality) -> Iterator[tuple[str, str, str, str]]:
         yield "cosine, lowest", "", f"{quality.lowest:.5f}", ""
         return
     if quality.metric != "agreement":
-        change = f"{-100 * quality.drop:+.2f} points"
+        change = f"{0 - 100 * quality.drop:+.2f} points"
         yield name, _percent(quality.before), _percent(quality.after), change
     assert quality.agreement is not None
     yield "agreement", "", _percent(quality.agreement), ""
@@ -69,13 +69,11 @@ def _quality_rows(quality: Quality) -> Iterator[tuple[str, str, str, str]]:
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
     quality = report.quality
     yield _verdict(quality), "bold green" if quality.passed else "bold red"
-    if quality.agreement is not None and quality.agreement_interval is not None:
-        shown = f"{_percent(quality.agreement)} {_between(quality.agreement_interval)}"
-        yield f"agreement {shown}", ""
+    yield _intervals(quality), ""
     if not quality.certain:
         yield _too_few(quality), "yellow"
     for reason, count in Counter(layer.reason for layer in report.left_alone).items():
-        yield f"left in floating point: {count} layers, {reason}", ""
+        yield f"left in floating point: {_layers(count)}, {reason}", ""
     for note in report.notes:
         yield note, ""
     yield "* one pass, an indication only", "dim"
@@ -84,9 +82,16 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _verdict(quality: Quality) -> str:
-    drop = f"drop {_percent(quality.drop)} {_between(quality.drop_interval)}"
-    budget = f"budget {_percent(quality.max_drop)}, {quality.n} held-out records"
-    return f"{drop}, {budget}: {'passed' if quality.passed else 'missed'}"
+    word = "passed" if quality.passed else "missed"
+    drop, most = _percent(quality.drop), _percent(quality.max_drop)
+    return f"{word}: drop {drop}, at most {most} allowed, on {quality.n} held-out texts"
+
+
+def _intervals(quality: Quality) -> str:
+    text = f"95 % interval of the drop {_range(quality.drop_interval)}"
+    if quality.agreement_interval is None:
+        return text
+    return f"{text}, of the agreement {_range(quality.agreement_interval)}"
 
 
 def _nothing_written() -> str:
@@ -94,15 +99,19 @@ def _nothing_written() -> str:
 
 
 def _too_few(quality: Quality) -> str:
-    text = "too few records to be sure: the interval holds the budget"
+    text = "too few texts to be sure: the interval holds the budget"
     if quality.records_needed is None:
         return text
     return f"{text}; about {quality.records_needed} would tell"
+
+
+def _layers(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
-def _between(interval: Interval) -> str:
-    return f"(95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f})"
+def _range(interval: Interval) -> str:
+    return f"{100 * interval.low:.2f} to {100 * interval.high:.2f}"

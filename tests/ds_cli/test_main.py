@@ -29,7 +29,7 @@ def keep_signal_handlers() -> object:
 def test_no_arguments_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert code_of() == 0
     out = capsys.readouterr().out
-    assert [name for name in COMMANDS if name not in out] == []
+    assert [name for name in COMMANDS if name.split()[0] not in out] == []
 
 
 def test_version_names_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,6 +43,9 @@ def test_version_names_what_matters(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["docter"], "did you mean 'doctor'?"),
+        (["data", "pak"], "did you mean 'pack'?"),
+        (["data", "--verson"], "no such option: --verson"),
+        (["data", "pack", "--wokers", "1"], "no such option: --wokers"),
         (["--verson"], "no such option: --verson"),
         (["doctor", "--profil", "cpu"], "no such option: --profil"),
     ],
@@ -55,6 +58,23 @@ def test_wrong_use(capsys: pytest.CaptureFixture[str], arguments: list[str], mes
     assert len(err.splitlines()) == 2
 
 
+def test_a_group_without_a_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert code_of("data") == 0
+    out = capsys.readouterr().out
+    assert "Usage: deepseek data" in out
+    assert [name for name in ("inspect", "pack") if name not in out] == []
+
+
+def test_a_command_of_two_words_is_found_and_configured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEEPSEEK_DATA_PACK_WORKERS", "3")
+    assert code_of("data", "pack", "topics", "--output", "x", "--print_config") == 0
+    out = capsys.readouterr().out
+    assert out.startswith("# deepseek data pack\n")
+    assert "workers = 3  # the environment" in out
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_script(shell: str) -> None:
     program = str(Path(sys.executable).with_name("deepseek"))
@@ -63,13 +83,16 @@ def test_completion_script(shell: str) -> None:
     assert "deepseek" in run.stdout
 
 
-def test_commands_complete() -> None:
+@pytest.mark.parametrize(
+    ("words", "expected"), [("deepseek do", ["doctor"]), ("deepseek data pa", ["pack"])]
+)
+def test_commands_complete(words: str, expected: list[str]) -> None:
     program = str(Path(sys.executable).with_name("deepseek"))
     environ = {
         **os.environ,
         "_DEEPSEEK_COMPLETE": "complete_bash",
-        "COMP_WORDS": "deepseek do",
-        "COMP_CWORD": "1",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
     }
     run = subprocess.run([program], env=environ, capture_output=True, text=True, check=False)
-    assert run.stdout.split() == ["doctor"]
+    assert run.stdout.split() == expected

@@ -119,7 +119,7 @@ def test_a_prefix_that_is_perhaps_no_wrapper_misses_the_gate_and_can_be_mapped(
     source = _source("lightning", "t5", tiny, tiny_folder, tmp_path)
     missed = convert(ConvertConfig(source=source, dest=tmp_path / "out"))
     assert missed.parity is not None
-    assert "T5ForConditionalGeneration misses" in missed.parity.misses[0]
+    assert "T5ForConditionalGeneration finds no tensor for" in missed.parity.misses[0]
     assert not (tmp_path / "out").exists()
     assert convert(ConvertConfig(source=source, dest=tmp_path / "out", map=("model=",))).passed
     _assert_loads(tmp_path / "out", tiny("t5"))
@@ -218,7 +218,7 @@ def test_values_that_do_not_fit_the_type_miss_the_gate(tmp_path: Path) -> None:
     conversion = convert(config)
     assert not conversion.passed
     assert conversion.parity is not None
-    assert conversion.parity.misses == ("values of 1 tensors do not fit torch.float16: large",)
+    assert conversion.parity.misses == ("values too large for torch.float16: large",)
     assert {path.name for path in tmp_path.iterdir()} == {"w.pt"}
 
 
@@ -261,6 +261,9 @@ def test_the_files_of_a_tokenizer_come_along(tiny_folder: Folder, tmp_path: Path
     assert (tmp_path / "a/vocab.txt").read_text() == "old"
     assert (tmp_path / "b/vocab.txt").read_text() == "new"
     assert not (tmp_path / "a/secrets.json").exists()
+    with pytest.raises(InputError, match="expected the files of a tokenizer, found none"):
+        convert(ConvertConfig(source=source, dest=tmp_path / "c", tokenizer=tmp_path / "nowhere"))
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_dry_run_says_everything_and_writes_nothing(tiny_folder: Folder, tmp_path: Path) -> None:
@@ -368,7 +371,9 @@ def test_a_flipped_bit_is_found_and_nothing_is_left(
     assert not conversion.passed
     assert not conversion.kept
     assert conversion.parity is not None
-    assert conversion.parity.misses == ("1 of 41 tensors differ: classifier.weight",)
+    assert conversion.parity.misses == (
+        "different from the source, of 41 tensors: classifier.weight",
+    )
     assert conversion.document()["target"]["files"] == []
     assert [path.name for path in tmp_path.iterdir()] == ([dest.name] if overwrite else [])
     assert not overwrite or dest.read_text() == "what was there"
@@ -400,8 +405,8 @@ def test_a_lost_tensor_is_found(
     )
     assert conversion.parity is not None
     assert conversion.parity.misses == (
-        "1 tensors are not in the output: classifier.bias",
-        "1 tensors of the output come from nowhere: classifier.bais",
+        "missing from the output: classifier.bias",
+        "in the output, but not in the source: classifier.bais",
     )
     assert not list(tmp_path.iterdir())
 
@@ -415,7 +420,7 @@ def test_a_folder_that_transformers_cannot_fill_is_refused(
     conversion = convert(ConvertConfig(source=tmp_path / "w.pt", dest=tmp_path / "out"))
     assert conversion.parity is not None
     assert conversion.parity.misses == (
-        "BertForSequenceClassification misses 1 tensors: classifier.weight",
+        "BertForSequenceClassification finds no tensor for classifier.weight",
     )
     assert not (tmp_path / "out").exists()
 

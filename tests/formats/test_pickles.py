@@ -164,7 +164,18 @@ def test_names_put_together_inside_the_pickle(tmp_path: Path) -> None:
         if code is not old:
             assert [op.name for op, _, _ in pickletools.genops(pickled)][-1] == "STOP"
         _rewrite(path, {"data.pkl": pickled})
-        assert expected in _refused(path, marker).message
+        error = _refused(path, marker)
+        assert expected in error.message
+        assert error.hint == "do not load this file; it was made to harm or is damaged"
+
+
+def test_a_name_that_is_a_command_is_not_put_into_a_hint(tmp_path: Path) -> None:
+    marker, path = tmp_path / _MARKER, tmp_path / "model.pt"
+    code = pickle.PROTO + b"\2" + pickle.GLOBAL + b"a\nb;touch it_ran\n" + pickle.STOP
+    _rewrite(path, {"data.pkl": code})
+    error = _refused(path, marker)
+    assert "a.b;touch it_ran" in error.message
+    assert "touch" not in (error.hint or "")
 
 
 def test_other_members_of_the_archive_are_not_looked_at(tmp_path: Path) -> None:

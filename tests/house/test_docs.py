@@ -10,7 +10,9 @@ from ds_cli.fields import fields_of
 from ds_cli.main import COMMANDS, load
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "deepseek").rglob("README.md")]
+)
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -23,7 +25,7 @@ def scripts() -> dict[str, str]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_a_page_that_names_every_option(name: str) -> None:
-    text = (ROOT / "docs" / f"{name}.md").read_text()
+    text = (ROOT / "docs" / f"{name.split(maxsplit=1)[0]}.md").read_text()
     command = load(name)
     options = [f"--{key}" for key in fields_of(command.config) if key not in command.positional]
     assert [option for option in options if option not in text] == []
@@ -31,7 +33,8 @@ def test_every_command_has_a_page_that_names_every_option(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_a_program_of_its_own(name: str) -> None:
-    assert scripts()[f"deepseek-{name}"] == f"ds_cli.main:{name.replace('-', '_')}"
+    program = name.split(maxsplit=1)[0]
+    assert scripts()[f"deepseek-{program}"] == f"ds_cli.main:{program.replace('-', '_')}"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -40,7 +43,7 @@ def test_every_preset_is_accepted_by_its_command(name: str) -> None:
 
     command = load(name)
     required = {key: "x" for key, field in fields_of(command.config).items() if field.required}
-    for file in (ROOT / "deepseek" / "configs" / name).glob("*.toml"):
+    for file in (ROOT / "deepseek" / "configs").joinpath(*name.split()).glob("*.toml"):
         layer = preset_layer(name, file.stem)
         from ds_cli.settings import Layer
 

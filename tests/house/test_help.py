@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from ds_cli.main import COMMANDS, load
+from ds_cli.main import COMMANDS, GROUPS, load
 
 HEAVY = {"torch", "onnx", "onnxruntime", "onnxscript", "transformers", "tokenizers", "llvmlite",
          "numpy", "pydantic", "pyarrow", "psutil"}  # fmt: skip
+CALLS = [[], *([name] for name in GROUPS), *(name.split() for name in COMMANDS)]
 CPU_SECONDS_BEYOND_THE_INTERPRETER = 0.3
 
 PROGRAM = """
@@ -31,7 +32,7 @@ def cpu_seconds(*command: str) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=str)
+@pytest.mark.parametrize("arguments", CALLS, ids=str)
 def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM.format(arguments=[*arguments, "--help"])],
@@ -45,7 +46,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert HEAVY.isdisjoint(modules)
 
 
-@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)], ids=str)
+@pytest.mark.parametrize("arguments", CALLS, ids=str)
 def test_help_costs_little(arguments: list[str]) -> None:
     program = f"from ds_cli.main import main; main({[*arguments, '--help']!r})"
     ours = min(cpu_seconds(sys.executable, "-c", program) for _ in range(3))

@@ -10,14 +10,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # A room may import itself, the ground, and the rooms listed for it, at module level or later.
-GROUND = {"deepseek", "deepseek.errors", "deepseek.outputs", "deepseek.progress", "deepseek.units"}
+GROUND = {
+    "deepseek",
+    "deepseek.errors",
+    "deepseek.outputs",
+    "deepseek.progress",
+    "deepseek.units",
+    "deepseek.versions",
+}
 BELOW: dict[str, set[str]] = {
     "ds_cli": {"deepseek.*"},
     "deepseek.quantization": {"deepseek.formats", "deepseek.data", "deepseek.nn"},
     "deepseek.formats": {"deepseek.nn"},
     "deepseek.data": set(),
     "deepseek.health": set(),
-    "deepseek.nn": set(),
+    "deepseek.nn": {"deepseek.kernels"},
+    "deepseek.kernels": set(),
 }
 
 

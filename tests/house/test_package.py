@@ -9,8 +9,12 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LINKS = {"commands": "ds_cli/commands", "configs": "deepseek/configs"}
-SUFFIXES = {".py", ".toml", ".typed"}
+LINKS = {
+    "commands": "ds_cli/commands",
+    "configs": "deepseek/configs",
+    "kernels": "deepseek/kernels",
+}
+SUFFIXES = {".py", ".toml", ".typed", ".md"}
 
 
 def tracked() -> set[str]:
@@ -44,8 +48,10 @@ def test_wheel_holds_exactly_the_packages(built: Path) -> None:
     assert names == packaged()
 
 
-def test_packages_hold_only_code_and_settings() -> None:
+def test_packages_hold_only_code_settings_and_readmes() -> None:
     assert {PurePosixPath(name).suffix for name in packaged()} <= SUFFIXES
+    pages = {PurePosixPath(name).name for name in packaged() if name.endswith(".md")}
+    assert pages <= {"README.md"}
 
 
 def test_sdist_holds_the_sources_and_what_describes_them(built: Path) -> None:

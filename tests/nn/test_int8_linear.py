@@ -22,6 +22,16 @@ def test_it_is_close_to_the_layer_it_came_from(linear):
     assert 0 < noise < 0.02  # 34 dB; eight bits on both sides give about 40
 
 
+def test_a_zero_point_pays_where_numbers_are_mostly_positive(linear):
+    x = torch.nn.functional.gelu(torch.randn(4, 6, 37))
+    expected = linear(x)
+    plain, shifted = (
+        (Int8Linear.from_linear(linear, symmetric=symmetric)(x) - expected).norm()
+        for symmetric in (True, False)
+    )
+    assert shifted < 0.8 * plain
+
+
 def test_tensor_names_are_those_of_the_format(linear):
     state = Int8Linear.from_linear(linear).state_dict()
     assert {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in state.items()} == {
@@ -37,10 +47,14 @@ def test_no_bias():
     assert layer(torch.zeros(2, 8)).tolist() == [[0.0] * 3] * 2
 
 
-def test_an_empty_layer_takes_a_state(linear):
-    filled = Int8Linear.from_linear(linear)
-    empty = Int8Linear(37, 11)
-    empty.load_state_dict(filled.state_dict())
+@pytest.mark.parametrize("assign", [True, False])
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_an_empty_layer_takes_a_state(linear, symmetric, assign):
+    filled = Int8Linear.from_linear(linear, symmetric=symmetric)
+    empty = nn.Sequential(Int8Linear(37, 11, symmetric=symmetric))
+    empty.load_state_dict(
+        {f"0.{name}": tensor for name, tensor in filled.state_dict().items()}, assign=assign
+    )
     x = torch.randn(3, 37)
     assert torch.equal(empty(x), filled(x))
 
@@ -67,8 +81,9 @@ def test_moving_to_another_type_keeps_the_integers(linear):
     assert layer.weight_scale.dtype == torch.bfloat16
 
 
-def test_a_sentence_does_not_depend_on_its_neighbours(linear):
-    layer = Int8Linear.from_linear(linear)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_a_sentence_does_not_depend_on_its_neighbours(linear, symmetric):
+    layer = Int8Linear.from_linear(linear, symmetric=symmetric)
     x = torch.randn(5, 37) * torch.tensor([[1.0], [100.0], [1e-3], [1.0], [7.0]])
     together = layer(x)
     for one, expected in zip(x, together, strict=True):
@@ -78,10 +93,10 @@ def test_a_sentence_does_not_depend_on_its_neighbours(linear):
 def test_it_computes_what_its_reference_says(linear):
     layer = Int8Linear.from_linear(linear)
     x = torch.randn(5, 37)
-    expected = int8_linear_reference(x, layer.weight, layer.weight_scale, layer.bias)
+    expected = int8_linear_reference(x, layer.weight, layer.weight_scale, layer.bias, layer.sums)
     torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_repr_tells_the_sizes(linear):
     shown = repr(Int8Linear.from_linear(linear))
-    assert shown == "Int8Linear(in_features=37, out_features=11, bias=True)"
+    assert shown == "Int8Linear(in_features=37, out_features=11, bias=True, symmetric=False)"

@@ -63,6 +63,8 @@ class PackedDataset(Dataset[Record]):
             partial(self._first_record, number) for number in range(len(files))
         ]
         self._shard(0)
+        # numpy's take checks its indices; a check of our own would be a tenth of a small batch
+        self._take_checks = len(files) == 1 and not any(field.ragged for field in self.fields)
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -78,6 +80,11 @@ class PackedDataset(Dataset[Record]):
     def index(self) -> Index:
         """The shards and their sizes."""
         return self._index
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the shards, in order."""
+        return list(self._files)
 
     def __len__(self) -> int:
         return self._count
@@ -108,16 +115,19 @@ class PackedDataset(Dataset[Record]):
 
         Raises:
             IndexError: There is no such record.
+            InputError: What is asked for is no list of numbers.
         """
-        numbers = np.asarray(indices, dtype=np.int64)
-        if numbers.ndim != 1:
-            raise InputError(f"expected a list of record numbers, got shape {numbers.shape}")
-        if not len(numbers):
+        numbers = np.asarray(indices)
+        if numbers.shape == (0,):
             return self._span(0, 0)
-        if int(numbers.view(np.uint64).max()) >= self._count:  # a negative number is a large one
-            numbers = np.array([self._from_the_end(number) for number in numbers.tolist()])
+        if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+            raise InputError(
+                f"expected a list of record numbers, got {numbers.dtype} of shape {numbers.shape}"
+            )
+        numbers = numbers.astype(np.int64, copy=False)
         first, last = int(numbers[0]), int(numbers[-1])
-        if last - first == len(numbers) - 1 and (np.diff(numbers) == 1).all():
+        in_a_row = last - first == len(numbers) - 1 and bool((np.diff(numbers) == 1).all())
+        if in_a_row and first >= 0 and last < self._count:
             return self._span(first, last + 1)
         return self._gather(numbers)
 
@@ -167,8 +177,11 @@ class PackedDataset(Dataset[Record]):
 
     def _from_the_end(self, index: int) -> int:
         if not -self._count <= index < self._count:
-            raise IndexError(f"expected a record from 0 to {self._count - 1}, got {index}")
+            raise self._missing(index)
         return index % self._count
+
+    def _missing(self, what: object) -> IndexError:
+        return IndexError(f"expected a record from 0 to {self._count - 1}, got {what}")
 
     def _span(self, start: int, stop: int) -> Batch:
         number = bisect_right(self._starts, start) - 1
@@ -178,8 +191,13 @@ class PackedDataset(Dataset[Record]):
         return self._gather(np.arange(start, stop))
 
     def _gather(self, numbers: NDArray[np.int64]) -> Batch:
-        if len(self._shards) == 1:
-            return gather(self._shard(0), numbers)
+        if self._take_checks:
+            try:
+                return gather(self._shard(0), numbers)
+            except IndexError as error:
+                raise self._missing(error) from error
+        if int(numbers.view(np.uint64).max()) >= self._count:  # a negative number is a large one
+            numbers = np.array([self._from_the_end(number) for number in numbers.tolist()])
         starts = self._starts
         of_shard = [bisect_right(starts, number) - 1 for number in numbers.tolist()]
         if of_shard.count(of_shard[0]) == len(of_shard):

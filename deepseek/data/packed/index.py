@@ -47,6 +47,11 @@ class Index:
         """How many records there are in all shards."""
         return sum(shard.records for shard in self.shards)
 
+    @property
+    def bytes(self) -> int:
+        """The size of all shards."""
+        return sum(shard.bytes for shard in self.shards)
+
     def to_text(self) -> str:
         """The text of the index file."""
         document = {

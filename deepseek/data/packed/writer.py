@@ -153,7 +153,7 @@ def write_index(
     document = {
         "schema": SCHEMA,
         "records": index.records,
-        "bytes": sum(shard.bytes for shard in index.shards),
+        "bytes": index.bytes,
         "shards": len(index.shards),
         "fields": [str(field) for field in index.fields],
         **(report or {}),

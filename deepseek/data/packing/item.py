@@ -1,13 +1,13 @@
 """What is packed before it is packed: one row of a source, and where it came from."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deepseek.errors import InputError
 
-__all__ = ["Item", "Source", "bad_item"]
+__all__ = ["Item", "Source", "bad_item", "name_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,11 @@ class Source:
     files: tuple[Path, ...] = ()
     count: int | None = None
     classes: tuple[str, ...] = field(default=())
+
+
+def name_of(files: Sequence[Path]) -> str:
+    """Some files in a user's words."""
+    return f"{files[0]} and {len(files) - 1} more" if len(files) > 1 else str(files[0])
 
 
 def bad_item(item: Item, message: str, *, hint: str | None = None) -> InputError:

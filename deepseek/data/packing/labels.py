@@ -9,7 +9,7 @@ from deepseek.data.packed.field import Field
 from deepseek.data.packing.item import Item, Source, bad_item
 from deepseek.errors import InputError
 
-__all__ = ["LABEL", "label_number", "plan_label", "whole_number"]
+__all__ = ["LABEL", "label_number", "number_of", "plan_label", "whole_number"]
 
 LABEL = "label"
 _MOST_CLASSES = 10_000
@@ -37,7 +37,7 @@ def plan_label(
     labels = [_label(item, column) for item in first]
     if classes or all(whole_number(label) is not None for label in labels):
         return Field(LABEL, "int64"), classes
-    if all(_number(label) is not None for label in labels):
+    if all(number_of(label) is not None for label in labels):
         return Field(LABEL, "float32"), ()
     return Field(LABEL, "int64"), _names(source.items(), column)
 
@@ -58,7 +58,7 @@ def label_number(
     """
     label = _label(item, column)
     if field.dtype == "float32":
-        number = _number(label)
+        number = number_of(label)
         if number is None:
             raise bad_item(item, f"expected a number in column {column!r}, found {label!r:.60}")
         return np.float32(number)
@@ -76,11 +76,12 @@ def label_number(
 
 def whole_number(value: Any) -> int | None:
     """A whole number, also as text or as a float without fraction."""
-    number = _number(value)
+    number = number_of(value)
     return int(number) if number is not None and number.is_integer() else None
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
+    """A number, also as text."""
     try:
         return float(value)
     except (TypeError, ValueError):

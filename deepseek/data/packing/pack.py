@@ -26,6 +26,7 @@ from deepseek.data.packing.sources.open import open_source
 from deepseek.data.packing.tokenizers import Tokenizer, load_tokenizer
 from deepseek.outputs import refuse_existing
 from deepseek.progress import Progress, silent
+from deepseek.versions import versions
 
 __all__ = ["Packing", "pack"]
 
@@ -111,7 +112,8 @@ def pack(config: PackConfig, *, progress: Progress = silent) -> Packing:
         _write(_placed(rows, plan, encoder, begun.place, tally), series, job, tally)
         counts = {"rows": tally.rows, "empty": tally.empty, "left_out": tally.left_out}
         meta = _meta(config, source, plan, tokenizer)
-        index = write_index(job.folder, series, meta, {"source": source.name, **counts})
+        report = {"source": source.name, **counts, "versions": versions()}
+        index = write_index(job.folder, series, meta, report)
         _keep_tokenizer(plan, tokenizer, job.folder)
     return Packing(
         output=config.output,
@@ -215,7 +217,8 @@ def _meta(config: PackConfig, source: Source, plan: Plan, tokenizer: Tokenizer) 
             "end": tokenizer.end,
             "fingerprint": tokenizer.fingerprint,
         }
-        meta["pack_length"] = config.pack_length
+        if config.pack_length is not None:
+            meta["pack_length"] = config.pack_length
     return meta
 
 

@@ -10,9 +10,9 @@ import numpy as np
 
 from deepseek.data.columns import find_columns, usual_label
 from deepseek.data.config import PackConfig
-from deepseek.data.packed.field import DTYPES, Field
+from deepseek.data.packed.field import DTYPES, Field, check_fields
 from deepseek.data.packing.item import Item, Source
-from deepseek.data.packing.labels import plan_label, whole_number
+from deepseek.data.packing.labels import number_of, plan_label, whole_number
 from deepseek.data.packing.pixels import is_image, pixels_of
 from deepseek.data.packing.sequences import BOUNDARIES
 from deepseek.data.packing.tokenizers import Tokenizer
@@ -84,7 +84,7 @@ def plan_columns(source: Source, config: PackConfig, tokenizer: Tokenizer) -> Pl
     if label is not None and label not in config.columns:
         field, classes = plan_label(source, label, first, config.classes)
         columns.append(Column(label, "label", field))
-    return Plan(tuple(columns), tuple(column.field for column in columns), classes)
+    return Plan(tuple(columns), check_fields(column.field for column in columns), classes)
 
 
 def _sequences(source: Source, text: str | None, config: PackConfig, tokenizer: Tokenizer) -> Plan:
@@ -101,7 +101,7 @@ def _sequences(source: Source, text: str | None, config: PackConfig, tokenizer: 
 def _text_column(source: Source, first: Sequence[Item], label: str | None) -> str | None:
     rows = [item.values for item in first]
     holds_words = any(
-        isinstance(value, str) and whole_number(value) is None
+        isinstance(value, str) and number_of(value) is None
         for row in rows
         for name, value in row.items()
         if name != label
@@ -154,11 +154,9 @@ def _numbers(name: str, values: Sequence[Any]) -> Field | None:
         return Field(name, "bool")
     if all(whole_number(value) is not None for value in values):
         return Field(name, "int64")
-    try:
-        np.array(values, float)
-    except (TypeError, ValueError):
-        return None
-    return Field(name, "float32")
+    if all(number_of(value) is not None for value in values):
+        return Field(name, "float32")
+    return None
 
 
 def _dtype(kind: str) -> str | None:

@@ -33,7 +33,6 @@ def configured(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Iterator[
         InputError: transformers has no such model, or cannot build one with these settings.
     """
     config = _config(checkpoint, settings)
-    names = {name: name for name in checkpoint.infos}
     named = settings.get("architectures")
     classes = [str(name) for name in named] if isinstance(named, list) else []
     known = [name for name in classes if model_class(name, config) is not None]
@@ -43,10 +42,15 @@ def configured(checkpoint: Checkpoint, settings: Mapping[str, Any]) -> Iterator[
             f"{config.model_type}, which its configuration names"
         )
     family = next((one for one in FAMILIES if one.model_type == config.model_type), None)
+    shown = shown_class(family, checkpoint, config) if family else None
+    names = shown.names if shown else {name: name for name in checkpoint.infos}
     for name in known:
+        if shown is not None and shown.architecture == name:
+            left = [f"built with {key}={value}" for key, value in shown.arguments.items()]
+            yield replace(shown, notes=tuple(left))
+            continue
         spare = left_out(family, checkpoint, name) if family else frozenset()
         yield Recognised(config=config, architecture=name, names=names, left_out=spare)
-    shown = shown_class(family, checkpoint, config) if family else None
     if shown is not None and shown.architecture not in known:
         note = f"the tensors show {shown.architecture}"
         if known:

@@ -63,9 +63,13 @@ def shown_class(
     family: Family, checkpoint: Checkpoint, config: PretrainedConfig
 ) -> Recognised | None:
     """The class of a family that the names of a checkpoint show, if the configuration is known."""
-    named = _named(family, checkpoint, "")
+    outers = _outer_prefixes(list(checkpoint.infos))
+    outer = next(
+        (one for one in outers if not _absent(family, _named(family, checkpoint, one))), ""
+    )
+    named = _named(family, checkpoint, outer)
     head = _head(family, named)
-    return _answer(family, head, named, "", config) if head else None
+    return _answer(family, head, named, outer, config) if head else None
 
 
 def left_out(family: Family, checkpoint: Checkpoint, architecture: str) -> frozenset[str]:
@@ -79,14 +83,13 @@ def _matched(family: Family, checkpoint: Checkpoint, outer: str) -> Recognised |
     named = _named(family, checkpoint, outer)
     sizes = {ours: checkpoint.infos[theirs].shape for theirs, ours in named.names.items()}
     theirs = {ours: theirs for theirs, ours in named.names.items()}
-    base = f"{family.base}."
-    absent = [name for name in family.landmarks if base + name not in sizes]
+    absent = _absent(family, named)
     found = len(family.landmarks) - len(absent)
     if absent:
         return _Miss(family=family, found=found, difference=f"no {absent[0]}")
     shapes = Shapes(
         sizes,
-        base,
+        f"{family.base}.",
         shared={named.names[name] for name in checkpoint.shared},
         value=lambda name: checkpoint.read(theirs[name]).flatten().tolist(),
     )
@@ -153,6 +156,11 @@ def _named(family: Family, checkpoint: Checkpoint, outer: str) -> _Named:
             for theirs, ours in canonical.items()
         }
     return _Named(names=canonical, prefixed=prefixed)
+
+
+def _absent(family: Family, named: _Named) -> list[str]:
+    there = set(named.names.values())
+    return [name for name in family.landmarks if f"{family.base}.{name}" not in there]
 
 
 def _head(family: Family, named: _Named) -> Head | None:

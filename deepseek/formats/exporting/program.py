@@ -22,6 +22,7 @@ from deepseek.formats.quiet import quiet
 __all__ = ["FIRST_FOLLOWED", "export", "save"]
 
 FIRST_FOLLOWED = 18
+_FIRST_WITH_ROTARY = 23
 _LARGEST_IN_ONE_FILE = 2 * 10**9  # protobuf ends at 2 GiB, and the graph needs some of it
 
 
@@ -40,7 +41,7 @@ def export(model: torch.nn.Module, signature: Signature, architecture: str, opse
     try:
         with quiet(), torch.no_grad():
             outputs = outputs_of(model, inputs)
-            program = _Program(model, tuple(inputs)).eval()
+            program = _Program(model, tuple(inputs), opset).eval()
             exported = exporter(program, inputs, outputs, signature, opset)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
@@ -61,15 +62,24 @@ def save(model: ir.Model, path: Path) -> None:
 
 
 class _Program(torch.nn.Module):
-    """Calls a model with tensors by position, and returns its outputs as a tuple."""
+    """Calls a model with tensors by position, and returns its outputs as a tuple.
 
-    def __init__(self, model: torch.nn.Module, names: tuple[str, ...]) -> None:
+    From operator set 23 on, rotary embeddings become one operator, and ONNX Runtime wants its
+    angles for every sample of a batch. A model left to itself computes them once for all.
+    """
+
+    def __init__(self, model: torch.nn.Module, names: tuple[str, ...], opset: int) -> None:
         super().__init__()
         self.model = model
         self._names = names
+        rotary = getattr(model.config, "rope_parameters", None) is not None
+        self._spell_out_positions = opset >= _FIRST_WITH_ROTARY and rotary
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         inputs = dict(zip(self._names, tensors, strict=True))
+        if self._spell_out_positions:
+            tokens = inputs["input_ids"]
+            inputs["position_ids"] = torch.arange(tokens.shape[1]).expand(tokens.shape)
         return tuple(outputs_of(self.model, inputs).values())
 
 

@@ -107,6 +107,8 @@ def _tensor(path: Path, tensor: GgufTensor, kind: str) -> torch.Tensor:
         return map_tensor(path, offset=tensor.offset, dtype=_PLAIN[kind], shape=tensor.shape)
     gguf = _gguf()
     length = _length(tensor, kind)
+    if not length:
+        return torch.empty(tensor.shape)
     rows = map_tensor(path, offset=tensor.offset, dtype=torch.uint8, shape=(length,)).numpy()
     rows = rows.reshape(*tensor.shape[:-1], -1)
     what = f"tensors of type {kind} by the gguf package"

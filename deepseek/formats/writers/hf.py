@@ -37,7 +37,7 @@ class HuggingFaceWriter:
 
     Raises:
         InputError: The source has no configuration and is not recognised, or one of an architecture
-            that transformers does not have.
+            that transformers does not have; ``--tokenizer`` names a folder without one.
     """
 
     def __init__(self, job: Job) -> None:
@@ -59,7 +59,10 @@ class HuggingFaceWriter:
         return (
             *self._weights,
             *(planned(name, text) for name, text in self._texts.items()),
-            *(planned(name, path.read_bytes()) for name, path in self._copies.items()),
+            *(
+                PlannedFile(name=name, bytes=path.stat().st_size, tensors={})
+                for name, path in self._copies.items()
+            ),
         )
 
     @property
@@ -131,12 +134,17 @@ def _held_as_loaded(checkpoint: Checkpoint, model: Any) -> Checkpoint:
 
 
 def _companions(tokenizer: Path | None, checkpoint: Checkpoint) -> dict[str, Path]:
-    """Files that belong to the model, by their names in the folder."""
+    """Files that belong to the model, by their names in the folder; those of the tokenizer win."""
     source = checkpoint.source if checkpoint.source.is_dir() else checkpoint.source.parent
-    folders = [source] if tokenizer is None else [source, tokenizer]
+    given = {} if tokenizer is None else _known_files(tokenizer)
+    if tokenizer is not None and not given:
+        raise InputError(f"expected the files of a tokenizer, found none in {tokenizer}")
+    return _known_files(source) | given
+
+
+def _known_files(folder: Path) -> dict[str, Path]:
     return {
         str(path.relative_to(folder)): path
-        for folder in folders
         for pattern in _COMPANIONS
         for path in sorted(folder.glob(pattern))
         if path.is_file()
@@ -146,18 +154,21 @@ def _companions(tokenizer: Path | None, checkpoint: Checkpoint) -> dict[str, Pat
 def _load(model: Any, place: Path) -> tuple[list[str], list[str]]:
     try:
         _, info = model.from_pretrained(
-            place, output_loading_info=True, local_files_only=True, dtype="auto"
+            place,
+            output_loading_info=True,
+            local_files_only=True,
+            dtype="auto",
+            ignore_mismatched_sizes=True,
         )
     except (RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
         return [f"transformers cannot load it: {' '.join(str(error).split())}"], []
-    misses = [
-        f"{model.__name__} misses {len(info[kind])} tensors: {named(sorted(map(str, info[kind])))}"
-        for kind in ("missing_keys", "mismatched_keys")
-        if info[kind]
-    ]
+    found = {
+        "finds no tensor for": sorted(info["missing_keys"]),
+        "finds another shape for": sorted(name for name, *_ in info["mismatched_keys"]),
+    }
+    misses = [f"{model.__name__} {what} {named(names)}" for what, names in found.items() if names]
     surplus = sorted(info["unexpected_keys"])
-    notes = [f"{model.__name__} does not use {len(surplus)} tensors: {named(surplus)}"]
-    return misses, notes if surplus else []
+    return misses, [f"{model.__name__} does not use {named(surplus)}"] if surplus else []
 
 
 def _json(config: Mapping[str, Any]) -> bytes:

@@ -1,5 +1,9 @@
 """INT8 weights with a scale per channel; activations rounded per token when the model runs.
 
+Each token is spread over all of INT8 by a scale and a zero point of its own. Without the zero
+point half of the range is wasted on what follows a GELU: on the sentences of MiniLM the error of
+embeddings more than doubles.
+
 Nothing is learnt from data: the calibration batches only show which layers see tokens in rows of
 a batch and which see something else, because the written folder must say it.
 """

@@ -20,7 +20,7 @@ from deepseek.data.packed.verify import verify_shard
 from deepseek.errors import InputError
 
 FUZZ = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

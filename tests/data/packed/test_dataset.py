@@ -100,11 +100,23 @@ def test_batches(
 
 
 def test_wrong_batches(dataset: PackedDataset) -> None:
-    for numbers in ([0, 50], [-51], [3, 10**12]):
+    for numbers in ([0, 50], [-51], [3, 10**12], [49, 50]):
         with pytest.raises(IndexError, match="expected a record from 0 to 49"):
             dataset.batch(numbers)
-    with pytest.raises(InputError, match=r"expected a list of record numbers, got shape \(1, 2\)"):
-        dataset.batch(np.array([[1, 2]]))
+    for what in ([[1, 2]], [True, False], [1.0], [10**30]):
+        with pytest.raises(InputError, match=r"expected a list of record numbers, got "):
+            dataset.batch(np.array(what))
+
+
+def test_batches_of_fixed_fields_in_one_shard(numbers_only: Path) -> None:
+    dataset = PackedDataset(numbers_only)
+    for numbers in ([99, 0, 50], [-1, -100, 3], [-3, -2, -1]):
+        x = dataset[numbers]["x"]
+        assert isinstance(x, Tensor)
+        assert x[:, 0].tolist() == [number % 100 for number in numbers]
+    for numbers in ([0, 100], [-101, 3], [98, 99, 100]):
+        with pytest.raises(IndexError, match="expected a record from 0 to 99"):
+            dataset.batch(numbers)
 
 
 def test_records_in_a_row_are_one_view(numbers_only: Path) -> None:

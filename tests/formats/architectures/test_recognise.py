@@ -168,8 +168,10 @@ def test_names_of_old_and_of_trainers(tmp_path: Path) -> None:
     save_file(state, tmp_path / "x.safetensors")
     loaded = load_model(tmp_path / "x.safetensors")
     assert loaded.architecture == "BertForSequenceClassification"
-    found = loaded.model.state_dict()
-    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
+    model.config.to_json_file(tmp_path / "config.json")
+    for one in (loaded, load_model(tmp_path / "x.safetensors")):
+        found = one.model.state_dict()
+        assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
 
 
 def test_parts_that_the_class_does_not_use(tmp_path: Path) -> None:
@@ -187,6 +189,11 @@ def test_a_base_model_without_its_pooler(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "x.pt")
     assert loaded.architecture == "BertModel"
     assert loaded.model.pooler is None
+    model.config.architectures = ["BertModel"]
+    model.config.to_json_file(tmp_path / "config.json")
+    loaded = load_model(tmp_path / "x.pt")
+    assert loaded.model.pooler is None
+    assert loaded.notes == ("built with add_pooling_layer=False",)
 
 
 def test_a_tied_language_model(tmp_path: Path) -> None:
@@ -199,6 +206,18 @@ def test_a_tied_language_model(tmp_path: Path) -> None:
             head, embedding = loaded.model.lm_head, loaded.model.model.embed_tokens
             assert head.weight is embedding.weight
             assert torch.equal(head.weight, model.lm_head.weight)
+
+
+def test_t5_of_version_1_1_with_a_head_of_its_own(tmp_path: Path) -> None:
+    settings = {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+    model = _model("T5ForConditionalGeneration", settings)
+    model.lm_head.weight = nn.Parameter(torch.randn(100, 32))
+    loaded = load_model(_as_torch(model, tmp_path))
+    assert loaded.architecture == "T5ForConditionalGeneration"
+    inputs = {"input_ids": torch.arange(9)[None], "decoder_input_ids": torch.arange(4)[None]}
+    with torch.inference_mode():
+        assert torch.equal(loaded.model(**inputs).logits, model(**inputs).logits)
+    assert not torch.equal(loaded.model.lm_head.weight, loaded.model.shared.weight)
 
 
 def test_settings_of_position_from_their_table(tmp_path: Path) -> None:
@@ -270,6 +289,11 @@ def test_a_resnet_of_torchvision_computes_the_same(tmp_path: Path) -> None:
     with torch.inference_mode():
         found = loaded.model(pictures).logits
         assert torch.allclose(found, model(pictures), rtol=1e-5, atol=1e-6)
+    loaded.config.to_json_file(tmp_path / "config.json")
+    again = load_model(tmp_path / "x.pth")
+    assert not again.notes
+    with torch.inference_mode():
+        assert torch.equal(again.model(pictures).logits, found)
 
 
 _STRANGE: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], str]] = {

@@ -3,8 +3,8 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def test_batch_and_sequence_are_free_and_the_mask_is_an_input(
     assert {entry.name: entry.shape for entry in session.get_inputs()} == {
         name: ["batch", "sequence"] for name in ("input_ids", "attention_mask", "token_type_ids")
     }
-    tokens = torch.randint(1, 120, (4, 9))
+    tokens = torch.randint(1, 120, (4, 9), generator=torch.Generator().manual_seed(0))
     mask = torch.ones_like(tokens)
     mask[2, 5:] = 0
     with torch.inference_mode():
@@ -81,19 +81,46 @@ def test_batch_and_sequence_are_free_and_the_mask_is_an_input(
     np.testing.assert_allclose(session.run(["logits"], feed)[0], expected, atol=1e-5)
     feed["attention_mask"] = np.ones((4, 9), np.int64)
     unmasked = session.run(["logits"], feed)[0]
-    assert np.abs(unmasked[2] - expected[2]).max() > 1e-4
+    assert np.abs(unmasked[2] - expected[2]).max() > 3e-5
 
 
-def test_weights_keep_their_names_and_no_trace_of_this_machine(
-    tiny: Models, tiny_folder: Folder, tmp_path: Path
+def test_what_the_following_exporter_leaves_and_says(
+    tiny_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _convert(tiny_folder("vit"), tmp_path / "m.onnx", opset=20)
-    model = onnx.load(tmp_path / "m.onnx")
-    names = {tensor.name for tensor in model.graph.initializer}
+    """One export, since it is slow: weights beside the program, names, no traces, no talk."""
+    monkeypatch.setattr(program, "_LARGEST_IN_ONE_FILE", 10_000)
+    place = tmp_path / "first"
+    place.mkdir()
+    with _silence():
+        conversion = _convert(tiny_folder("vit"), place / "m.onnx", opset=20)
+    assert conversion.passed
+    assert {path.name for path in place.iterdir()} == {
+        "m.onnx", "m.onnx.data", "m.onnx.report.json",
+    }  # fmt: skip
+    names = {tensor.name for tensor in onnx.load(place / "m.onnx").graph.initializer}
     assert {"vit.embeddings.cls_token", "classifier.weight"} <= names
-    content = (tmp_path / "m.onnx").read_bytes()
+    content = (place / "m.onnx").read_bytes()
     assert b".py" not in content
     assert b"site-packages" not in content
+    moved = place.rename(tmp_path / "elsewhere")
+    assert _session(moved / "m.onnx").get_outputs()[0].name == "logits"
+
+
+def test_the_recording_exporter_says_nothing(tiny_folder: Folder, tmp_path: Path) -> None:
+    with _silence():
+        _convert(tiny_folder("vit"), tmp_path / "m.onnx", opset=17)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing is printed, logged or warned of, and loggers are as they were."""
+    out, err = io.StringIO(), io.StringIO()
+    level = logging.getLogger("torch").level
+    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield
+    assert (out.getvalue(), err.getvalue()) == ("", "")
+    assert logging.getLogger("torch").level == level
 
 
 def test_tied_weights_are_written_once(tiny: Models, tiny_folder: Folder, tmp_path: Path) -> None:
@@ -133,29 +160,18 @@ def test_bf16_is_refused_when_asked_for_and_widened_when_found(
     assert "bfloat16 is written as float32" in conversion.notes
 
 
-def test_weights_above_the_limit_go_beside_the_program(
-    tiny_folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(program, "_LARGEST_IN_ONE_FILE", 10_000)
-    conversion = _convert(tiny_folder("vit"), tmp_path / "m.onnx", opset=20)
-    assert conversion.passed
-    assert {path.name for path in tmp_path.iterdir()} == {
-        "m.onnx", "m.onnx.data", "m.onnx.report.json",
-    }  # fmt: skip
-    moved = tmp_path / "elsewhere"
-    moved.mkdir()
-    for path in tmp_path.glob("m.onnx*"):
-        shutil.move(path, moved)
-    assert _session(moved / "m.onnx").get_outputs()[0].name == "logits"
-
-
 def test_renamed_tensors_are_exported(tiny: Models, tiny_folder: Folder, tmp_path: Path) -> None:
-    state = {f"wrapped.{key}": value for key, value in tiny("bert").state_dict().items()}
+    state = {
+        key.replace("attention.self", "look"): value
+        for key, value in tiny("bert").state_dict().items()
+    }
     torch.save(state, tmp_path / "w.pt")
     shutil.copy(tiny_folder("bert") / "config.json", tmp_path)
     with pytest.raises(InputError):
         _convert(tmp_path / "w.pt", tmp_path / "m.onnx", opset=17)
-    assert _convert(tmp_path / "w.pt", tmp_path / "m.onnx", opset=17, map=("wrapped=",)).passed
+    assert _convert(
+        tmp_path / "w.pt", tmp_path / "m.onnx", opset=17, map=(r"re:\blook\b=attention.self",)
+    ).passed
 
 
 def test_a_program_that_computes_something_else_is_not_kept(
@@ -174,8 +190,8 @@ def test_a_program_that_computes_something_else_is_not_kept(
     monkeypatch.setattr(writer, "save", sabotage)
     conversion = _convert(tiny_folder("bert"), tmp_path / "m.onnx", opset=17)
     assert not conversion.passed
-    assert all("logits at" in miss for miss in conversion.parity.misses)
-    assert len(conversion.parity.misses) == 5
+    (miss,) = conversion.parity.misses
+    assert miss.startswith("5 of 5 outputs differ from torch; logits at")
     assert not list(tmp_path.iterdir())
 
 
@@ -209,15 +225,13 @@ def test_what_cannot_be_exported_is_said_in_one_line(
     assert not list(tmp_path.iterdir())
 
 
-def test_exporters_keep_their_talk_to_themselves(tiny_folder: Folder, tmp_path: Path) -> None:
-    out, err = io.StringIO(), io.StringIO()
-    level = logging.getLogger("torch").level
-    with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        _convert(tiny_folder("vit"), tmp_path / "a.onnx", opset=20)
-        _convert(tiny_folder("vit"), tmp_path / "b.onnx", opset=17)
-    assert (out.getvalue(), err.getvalue()) == ("", "")
-    assert logging.getLogger("torch").level == level
+def test_a_quantized_model_is_refused(tiny_folder: Folder, tmp_path: Path) -> None:
+    shutil.copytree(tiny_folder("bert"), tmp_path / "q8")
+    config = json.loads((tmp_path / "q8/config.json").read_text())
+    config["quantization_config"] = {"quant_method": "compressed-tensors"}
+    (tmp_path / "q8/config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="q8 is quantized"):
+        _convert(tmp_path / "q8", tmp_path / "m.onnx", opset=17)
 
 
 def test_a_real_sentence_encoder(minilm: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from deepseek.data.packing.item import Item, Source
+from deepseek.data.packing.item import Item, Source, name_of
 from deepseek.errors import InputError
 
 __all__ = ["is_array_file", "open_arrays"]
@@ -87,8 +87,9 @@ def open_arrays(files: Sequence[Path]) -> Source:
     if len(lengths) != 1:
         found = ", ".join(f"{array.name} {array.shape[0]}" for array in arrays) or "no array"
         raise InputError(f"expected arrays with as many records each, found {found}")
-    name = str(files[0]) if len(files) == 1 else f"{len(files)} files"
-    return Source(name=name, items=lambda: _items(arrays), files=tuple(files), count=lengths.pop())
+    return Source(
+        name=name_of(files), items=lambda: _items(arrays), files=tuple(files), count=lengths.pop()
+    )
 
 
 def _items(arrays: Sequence[_Array]) -> Iterator[Item]:

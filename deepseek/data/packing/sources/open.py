@@ -1,6 +1,7 @@
 """Find out what lies at the paths of a user, and open it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from deepseek.data.config import PackConfig
@@ -47,7 +48,7 @@ def _open_folder(folder: Path, config: PackConfig) -> Source:
     if is_arrow_folder(folder):
         return open_arrow(folder, config.split)
     if config.split is not None and (folder / config.split).is_dir():
-        return _open_folder(folder / config.split, config)
+        return _open_folder(folder / config.split, replace(config, split=None))
     if is_image_folder(folder):
         return open_images(folder)
     files = [path for path in sorted(folder.rglob("*")) if _is_data(path.relative_to(folder), path)]

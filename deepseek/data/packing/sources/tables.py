@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
-from deepseek.data.packing.item import Item, Source
+from deepseek.data.packing.item import Item, Source, name_of
 from deepseek.data.readers import READERS, Row
 from deepseek.data.readers.lines import lines_of
 
@@ -26,8 +26,7 @@ def open_tables(files: Sequence[Path], documents: Documents) -> Source:
             for row in _rows(path, documents):
                 yield Item(row.values, f"{path}:{row.line}")
 
-    name = str(files[0]) if len(files) == 1 else f"{len(files)} files"
-    return Source(name=name, items=items, files=tuple(files))
+    return Source(name=name_of(files), items=items, files=tuple(files))
 
 
 def _rows(path: Path, documents: Documents) -> Iterator[Row]:

@@ -1,0 +1,270 @@
+"""From tensors to one run of a kernel: operands packed, arguments filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import inf
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from deepseek.kernels import parallel
+from deepseek.kernels.attend import backward, forward
+from deepseek.kernels.attend import pack as packing
+from deepseek.kernels.attend.operands import (
+    DTYPES,
+    Sizes,
+    mask_view,
+    result,
+    sizes_of,
+    with_dense_rows,
+)
+from deepseek.kernels.attend.scores import LOG2E
+from deepseek.kernels.attend.spec import BLOCK, FEW, Form, padded
+from deepseek.kernels.jit import Kernel, kernel
+from deepseek.kernels.target import Target, current
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+    from deepseek.kernels.attend.blocks import BlockLists
+
+__all__ = ["run_backward", "run_forward"]
+
+_WORTH_A_THREAD = 1 << 18  # multiply-adds: about 5 us on one core, a region costs 1.4 us
+_MOST_PLANS = 1024
+_UNITS_A_THREAD = 4  # to balance with when another program takes one of the cores
+
+
+def run_forward(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float | None,
+    lists: BlockLists | None = None,
+    target: Target | None = None,
+) -> tuple[Tensor, Tensor]:
+    """The result and the log-sum-exp of an attention; see :func:`attention`."""
+    target = target or current()
+    listed = None if lists is None else (lists.starts.shape, lists.block, lists.most)
+    key = (_look(q), _look(k), _look(v), _look(mask), causal, scale, listed, target)
+    plan = _plans.get(key)
+    if plan is None:
+        if len(_plans) >= _MOST_PLANS:
+            _plans.clear()
+        plan = _plans[key] = _plan(q, k, v, mask, causal, scale, lists, target)
+    sizes = plan.sizes
+    out = result(q, sizes.heads, sizes.queries, sizes.value_depth)
+    lse = q.new_empty(sizes.scores[:3], dtype=torch.float32)
+    if plan.kernel is None:
+        return out.zero_(), lse.fill_(-inf)
+
+    q, k, v = with_dense_rows(q), with_dense_rows(k), with_dense_rows(v)
+    if mask is not None:
+        mask, _ = mask_view(mask, sizes)
+    keys, values = plan.keys(k), plan.values(v)
+    arguments = plan.arguments(
+        q.data_ptr(), keys.data_ptr(), values.data_ptr(), out.data_ptr(), lse.data_ptr(),
+        *_addresses(mask, lists),
+    )  # fmt: skip
+    parallel.run(plan.kernel, arguments, plan.units, plan.chunk)
+    return out, lse
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What an attention needs that follows from the looks of its operands alone.
+
+    Attributes:
+        sizes: Of the attention.
+        kernel: What to run; None where there are no scores.
+        keys: Brings keys into the kernel's layout; ``values`` likewise.
+        arguments: The kernel's arguments from their addresses.
+        units: Units of work.
+        chunk: Units that a thread takes at a time.
+    """
+
+    sizes: Sizes
+    kernel: Kernel | None = None
+    keys: Callable[[Tensor], Tensor] = lambda k: k
+    values: Callable[[Tensor], Tensor] = lambda v: v
+    arguments: Callable[..., bytes] = forward.ARGUMENTS.pack
+    units: int = 0
+    chunk: int = 1
+
+
+_plans: dict[Hashable, _Plan] = {}
+
+
+def _look(operand: Tensor | None) -> Hashable:
+    """All of a tensor but its address and content."""
+    if operand is None:
+        return None
+    recording = operand.requires_grad and torch.is_grad_enabled()
+    return operand.dtype, operand.shape, operand.stride(), operand.device, recording
+
+
+def _plan(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float | None,
+    lists: BlockLists | None,
+    target: Target,
+) -> _Plan:
+    """Check operands that look like this, and find out how to run them."""
+    sizes = sizes_of(q, k, v, mask)
+    if lists is not None:
+        lists.check(sizes)
+    if 0 in sizes.scores:
+        return _Plan(sizes)
+    mask, mask_dtype = mask_view(mask, sizes)
+    out = result(q, sizes.heads, sizes.queries, sizes.value_depth)
+    q, k, v = (with_dense_rows(operand) for operand in (q, k, v))
+    form = _form(q, sizes, mask_dtype, lists, target)
+    few = sizes.queries <= FEW
+    work = min(form.block, sizes.queries) * sizes.keys * (sizes.depth + sizes.value_depth)
+    plan = _Plan(
+        sizes,
+        kernel(forward.build_forward, replace(form, few=few), target=target),
+        arguments=forward.ARGUMENTS.bind(
+            *_common(sizes, form, q, mask, causal, scale, lists),
+            *out.stride()[:3],
+            *k.stride()[:3],
+            *v.stride()[:3],
+        ),
+        units=sizes.batch * sizes.heads * -(-sizes.queries // form.block),
+        chunk=max(1, _WORTH_A_THREAD // max(work, 1)),
+    )
+    if few:
+        return plan
+    return replace(
+        plan,
+        keys=_packer(k, form.depth, form, target, transposed=True),
+        values=_packer(v, form.value_depth, form, target, transposed=False),
+    )
+
+
+def _form(
+    q: Tensor, sizes: Sizes, mask_dtype: str | None, lists: BlockLists | None, target: Target
+) -> Form:
+    return Form(
+        DTYPES[q.dtype],
+        padded(sizes.depth, target),
+        padded(sizes.value_depth, target),
+        BLOCK if lists is None else lists.block,
+        mask_dtype,
+        sparse=lists is not None,
+    )
+
+
+def _packer(
+    rows: Tensor, width: int, form: Form, target: Target, *, transposed: bool
+) -> Callable[[Tensor], Tensor]:
+    """A function that lays operands that look like ``rows``, ``(B, G, M, D)``, out in blocks."""
+    batch, heads, length, depth = rows.shape
+    block, blocks = form.block, -(-length // form.block)
+    units = batch * heads * blocks
+    run = kernel(packing.build_pack, form.dtype, width, block, transposed, target=target)
+    bound = packing.ARGUMENTS.bind(heads, length, depth, blocks, *rows.stride()[:3])
+    chunk = max(1, _WORTH_A_THREAD // (4 * block * width))
+
+    def pack(rows: Tensor) -> Tensor:
+        packed = torch.empty(units, block, width)
+        parallel.run(run, bound(rows.data_ptr(), packed.data_ptr()), units, chunk)
+        return packed
+
+    return pack
+
+
+def _addresses(mask: Tensor | None, lists: BlockLists | None) -> tuple[int, int, int]:
+    starts, indices = (
+        (0, 0) if lists is None else (lists.starts.data_ptr(), lists.indices.data_ptr())
+    )
+    return 0 if mask is None else mask.data_ptr(), starts, indices
+
+
+def _common(
+    sizes: Sizes,
+    form: Form,
+    q: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float | None,
+    lists: BlockLists | None,
+) -> tuple[float, ...]:
+    """The arguments that forward and backward share, from the scale to the strides of lists."""
+    chosen = sizes.depth**-0.5 if scale is None and sizes.depth else scale or 0.0
+    return (
+        chosen * LOG2E,
+        sizes.heads, sizes.group, sizes.queries, sizes.keys, sizes.depth, sizes.value_depth,
+        sizes.keys + (1 - sizes.queries if causal else 0),
+        -(-sizes.queries // form.block), -(-sizes.keys // form.block),
+        *q.stride()[:3], *((0, 0, 0) if mask is None else mask.stride()[:3]),
+        *((0, 0) if lists is None else lists.strides(sizes)),
+    )  # fmt: skip
+
+
+def run_backward(
+    grad: Tensor,
+    grad_lse: Tensor | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    lse: Tensor,
+    mask: Tensor | None,
+    causal: bool,
+    scale: float | None,
+    lists: BlockLists | None = None,
+    target: Target | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of q, k and v, from those of the result and of the log-sum-exp."""
+    sizes = sizes_of(q, k, v, mask)
+    if lists is not None:
+        lists.check(sizes)
+    dq = result(q, sizes.heads, sizes.queries, sizes.depth)
+    if not lse.numel() or not sizes.keys:
+        return dq.zero_(), torch.zeros_like(k), torch.zeros_like(v)
+    delta = (grad.float() * out.float()).sum(-1)
+    if grad_lse is not None:
+        delta -= grad_lse
+
+    target = target or current()
+    mask, mask_dtype = mask_view(mask, sizes)
+    form = _form(q, sizes, mask_dtype, lists, target)
+    run = kernel(backward.build_backward, form, target=target)
+    grad, q, k, v = (with_dense_rows(operand) for operand in (grad.to(q.dtype), q, k, v))
+    key_rows = _packer(k, form.depth, form, target, transposed=False)(k)
+    key_columns = _packer(k, form.depth, form, target, transposed=True)(k)
+    value_columns = _packer(v, form.value_depth, form, target, transposed=True)(v)
+
+    kv = sizes.batch * sizes.kv_heads
+    query_blocks, key_blocks = -(-sizes.queries // form.block), -(-sizes.keys // form.block)
+    wanted = _UNITS_A_THREAD * parallel.threads() if parallel.threads() > 1 else 1
+    shares = max(1, min(-(-wanted // kv), query_blocks))
+    dk, dv = (
+        torch.zeros(kv, shares, key_blocks * form.block, width)
+        for width in (form.depth, form.value_depth)
+    )
+    arguments = backward.ARGUMENTS.pack(
+        *(x.data_ptr() for x in (
+            q, grad, lse, delta, key_rows, key_columns, value_columns, dq, dk, dv)),
+        *_addresses(mask, lists), *_common(sizes, form, q, mask, causal, scale, lists),
+        *grad.stride()[:3], *dq.stride()[:3], shares,
+    )  # fmt: skip
+    parallel.run(run, arguments, kv * shares)
+    return dq, _summed(dk, k), _summed(dv, v)
+
+
+def _summed(shares: Tensor, like: Tensor) -> Tensor:
+    """The sum of all shares, without padding, in the shape and dtype of ``like``."""
+    batch, heads, length, depth = like.shape
+    whole = shares.sum(1) if shares.shape[1] > 1 else shares
+    whole = whole.view(batch, heads, *shares.shape[2:])
+    return whole[:, :, :length, :depth].to(like.dtype).contiguous()

@@ -1,0 +1,131 @@
+"""What happens to a block of scores between the two products of attention.
+
+Scores are in units of log 2: queries were multiplied by ``scale / ln 2`` as they were copied, so
+that ``exp2`` gives the softmax's weights.
+"""
+
+from __future__ import annotations
+
+from math import e, inf, log2
+from typing import TYPE_CHECKING
+
+from deepseek.kernels.emit import BF16, F32, I8, I32, I64, POINTER, VOID, math
+
+if TYPE_CHECKING:
+    from types import SimpleNamespace
+
+    from deepseek.kernels.attend.spec import Form
+    from deepseek.kernels.emit import Array, Function, Module, Value
+
+__all__ = ["LOG2E", "LOWEST", "MASKS", "emit_absorb", "emit_hide", "emit_mask", "see"]
+
+LOG2E = log2(e)
+
+LOWEST = -3.0e38
+"""Where running maxima begin: finite, so that a row that has seen no key yet subtracts a number
+from minus infinity, not minus infinity from itself."""
+
+MASKS = {"bool": I8, "float32": F32, "bfloat16": BF16}
+"""Element types of masks, by torch's names of their dtypes."""
+
+
+def emit_mask(module: Module, form: Form) -> str:
+    """``mask(scores, mask, stride, rows, columns)``: add a mask, or drop what is False in it."""
+    parameters = {
+        "scores": POINTER, "mask": POINTER, "stride": I64, "rows": I64, "columns": I64,
+    }  # fmt: skip
+    with module.function("mask", parameters) as f:
+        p = f.parameters
+        scores = f.array(p["scores"])
+        mask = f.array(p["mask"], MASKS[form.mask or "bool"])
+        for row in f.range(0, p["rows"]):
+            line, entries = scores.at(row * form.block), mask.at(row * p["stride"])
+            for column, inside in f.strips(p["columns"]):
+                entry, score = entries.load(column, inside), line.load(column)
+                if form.mask == "bool":
+                    line.store(f.select(entry.differs(0), score, -inf), column)
+                else:
+                    line.store(f.fma(entry, LOG2E, score), column)
+    return "mask"
+
+
+def emit_hide(module: Module, form: Form) -> str:
+    """``hide(scores, rows, first, most)``: row i keeps its first ``min(first + i, most)`` keys."""
+    parameters = {"scores": POINTER, "rows": I64, "first": I64, "most": I64}
+    with module.function("hide", parameters) as f:
+        p = f.parameters
+        scores = f.array(p["scores"])
+        most = f.minimum(p["most"], form.block)
+        numbers = f.counting(f.lanes)
+        for row in f.range(0, p["rows"]):
+            seen = f.maximum(f.minimum(p["first"] + row, most), 0).to(I32)
+            line = scores.at(row * form.block)
+            for column in range(0, form.block, f.lanes):
+                kept = numbers < (seen - column).splat()
+                line.store(f.select(kept, line.load(column), -inf), column)
+    return "hide"
+
+
+def emit_absorb(module: Module, form: Form) -> str:
+    """``absorb(scores, rows, tops, totals, sums)``: scores become weights, exp2(score - top).
+
+    Where a row's maximum grows, what was summed with the old one shrinks: ``totals``, a register a
+    row, and ``sums``, the weighted values.
+    """
+    names = ("scores", "rows", "tops", "totals", "sums")
+    parameters = {name: I64 if name == "rows" else POINTER for name in names}
+    with module.function("absorb", parameters) as f:
+        p = f.parameters
+        scores, tops, totals, sums = (
+            f.array(p[name]) for name in ("scores", "tops", "totals", "sums")
+        )
+        for row in f.range(0, p["rows"]):
+            line = scores.at(row * form.block)
+            places = range(0, form.block, f.lanes)
+            top = f.full(LOWEST)
+            for place in places:
+                top = f.maximum(line.load(place), top)  # keeps `top` where the score is NaN
+            before = tops.scalar(row)
+            now = f.maximum(f.reduce("max", top), before)
+            tops.store(now, row)
+
+            shrink = math.exp2((before - now).splat(), short=True)
+            total = totals.load(row * f.lanes) * shrink
+            for place in places:
+                weight = math.exp2(line.load(place) - now.splat(), short=True)
+                line.store(weight, place)
+                total = total + weight
+            totals.store(total, row * f.lanes)
+            with f.when(now > before):
+                result = sums.at(row * form.value_depth)
+                for place in range(0, form.value_depth, f.lanes):
+                    result.store(result.load(place) * shrink, place)
+    return "absorb"
+
+
+def see(
+    f: Function,
+    form: Form,
+    a: SimpleNamespace,
+    scores: Array,
+    batch: Value,
+    head: Value,
+    first: Value,
+    count: Value,
+    key_block: Value,
+) -> None:
+    """Mask the scores of ``count`` queries from ``first`` on with a block of keys.
+
+    Keys are hidden only where one may have to be: at the end of the keys and on the diagonal.
+    """
+    key = key_block * form.block
+    if form.mask is not None:
+        offset = batch * a.mask_batch + head * a.mask_head + first * a.mask_row + key
+        entries = f.array(a.mask, MASKS[form.mask]).at(offset)
+        columns = f.minimum(a.key_count - key, form.block)
+        f.call(
+            "mask", VOID, scores.pointer, entries.pointer, a.mask_row, count, columns
+        )  # fmt: skip
+    seen_by_first = f.minimum(first + a.reach, a.key_count)
+    with f.when(key + form.block > seen_by_first):
+        f.call("hide", VOID, scores.pointer, count, first + a.reach - key, a.key_count - key)

@@ -1,0 +1,161 @@
+"""Functions of fp32 vectors. Each states its largest error, which the tests hold it to.
+
+An ulp is the spacing of fp32 numbers at the exact result. NaN gives NaN everywhere. The
+polynomials come from ``benchmarks/kernels/fit_polynomials.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from deepseek.kernels.emit.types import F32, I32
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deepseek.kernels.emit.value import Operand, Value
+
+__all__ = [
+    "erf", "exp", "exp2", "gelu", "gelu_tanh", "log", "relu", "rsqrt", "sigmoid", "silu", "tanh",
+]  # fmt: skip
+
+_EXP = (0.4999999345169651, 0.1666652068927918, 0.04166838736138891, 0.00836870987567321,
+        0.0013814613361767972)  # fmt: skip
+_EXP2 = (0.6931472028551873, 0.24022647913566686, 0.0555033247089979, 0.009618437363336492,
+         0.0013398874489845072, 0.0001535336064705789)  # fmt: skip
+_EXP2_SHORT = (0.6931469775985011, 0.2402224208412085, 0.05550733744330199, 0.009671512697214427,
+               0.001326472685928229)  # fmt: skip
+_ERF = (-1.6279085930685215, -0.9184163931800393, -0.14848161541125027, 0.028253681769961885,
+        -0.0007746303656943863, -0.0014894412632409009, 0.0004455075581817722,
+        -4.535859147830847e-05)  # fmt: skip
+_LOG = (0.3333333170792158, -0.250008210388635, 0.200012268438781, -0.16623357172458855,
+        0.14201758740393056, -0.1316018478299515, 0.12761572511793434,
+        -0.07634484435317915)  # fmt: skip
+_TANH = (-0.33333281941570886, 0.13331442188454531, -0.0537397143911223, 0.020639085245046047,
+         -0.005704984983166888)  # fmt: skip
+
+_LOG2E = 1 / math.log(2)
+_LN2_HIGH = 0.693145751953125  # 16 bits, so that a whole number up to 2^8 times it is exact
+_LN2_LOW = math.log(2) - _LN2_HIGH
+
+# Adding this to a number below 2^22 rounds it to a whole number n, and leaves n + 126 in the low
+# bits of the sum: shifted into place, the exponent field of 2^(n-1).
+_ROUNDER = float(3 << 22) + 126.0
+
+
+def polynomial(x: Value, coefficients: Sequence[float]) -> Value:
+    """The polynomial with these coefficients, lowest power first, by Horner's rule."""
+    result: Operand = coefficients[-1]
+    for coefficient in reversed(coefficients[:-1]):
+        result = x.builder.fma(x, result, coefficient)
+    return x.builder.like(result, x)
+
+
+def exp(x: Value) -> Value:
+    """e^x within 1.1 ulp; 0 below -87.0, infinity from 88.7229 on.
+
+    Splits x = n ln 2 + r (Cody and Waite) and scales the polynomial in r by 2^n.
+    """
+    b = x.builder
+    x = _clamp(x, -87.3, 89.0)  # n from -126, the scale that is 0, to 128
+    shifted = b.fma(x, _LOG2E, _ROUNDER)
+    n = shifted - _ROUNDER
+    r = b.fma(n, -_LN2_LOW, b.fma(n, -_LN2_HIGH, x))
+    # Twice e^r, because the scale is 2^(n-1): results from 2^127 on would need 2^128 otherwise.
+    series = polynomial(r, [2 * c for c in _EXP])
+    twice = b.fma(series, r * r, r + r) + 2.0
+    return twice * _power(shifted)
+
+
+def exp2(x: Value, *, short: bool = False) -> Value:
+    """2^x within 1.2 ulp (2.2 ulp if ``short``); 0 below -125.5, infinity from 128 on."""
+    b = x.builder
+    x = _clamp(x, -126.0, 128.4)
+    shifted = x + _ROUNDER
+    r = x - (shifted - _ROUNDER)
+    coefficients = _EXP2_SHORT if short else _EXP2
+    twice = polynomial(r, [2.0, *(2 * c for c in coefficients)])
+    return b.like(twice, x) * _power(shifted)
+
+
+def sigmoid(x: Value) -> Value:
+    """1 / (1 + e^-x) within 3 ulp."""
+    return 1.0 / (exp(-x) + 1.0)
+
+
+def tanh(x: Value) -> Value:
+    """Hyperbolic tangent within 2 ulp: an odd polynomial near zero, 1 - 2 / (e^2|x| + 1) beyond."""
+    b = x.builder
+    square = x * x
+    near = b.fma(polynomial(square, _TANH), square * x, x)
+    magnitude = b.absolute(x)
+    far = 1.0 - 2.0 / (exp(magnitude + magnitude) + 1.0)
+    return b.select(magnitude < 0.625, near, b.copysign(far, x))
+
+
+def erf(x: Value) -> Value:
+    """Error function within 1.5e-7 absolute: 1 - 2^P(|x|), no division; 1 from 4 on."""
+    b = x.builder
+    magnitude = _clamp(b.absolute(x), None, 4.0)
+    tail = exp2(polynomial(magnitude, _ERF) * magnitude)
+    return b.copysign(1.0 - tail, x)
+
+
+def log(x: Value) -> Value:
+    """Natural logarithm of normal numbers within 1.5 ulp; -infinity at 0, NaN below.
+
+    Splits x = 2^e m with m in [sqrt(1/2), sqrt(2)); subnormal numbers count as the smallest normal.
+    """
+    b = x.builder
+    infinity = float("inf")
+    word = b.maximum(x, 2.0**-126).bits(I32)
+    # Moving the fraction by that of sqrt(1/2) makes the exponent step at sqrt(2), not at 2.
+    moved = word - 0x3F3504F3
+    exponent = (moved >> 23).to(F32)
+    f = ((moved & 0x007FFFFF) + 0x3F3504F3).bits(F32) - 1.0
+    square = f * f
+    tail = b.fma(exponent, _LN2_LOW, polynomial(f, _LOG) * (square * f))
+    result = b.fma(exponent, _LN2_HIGH, f + b.fma(square, -0.5, tail))
+    result = b.select(x.equals(infinity), x, result)
+    result = b.select(x.equals(0.0), b.like(-infinity, x), result)
+    return b.select(x >= 0.0, result, b.like(float("nan"), x))
+
+
+def rsqrt(x: Value) -> Value:
+    """1 / sqrt(x) within 1.5 ulp, by the machine's square root and division."""
+    return 1.0 / x.builder.sqrt(x)
+
+
+def relu(x: Value) -> Value:
+    """max(x, 0); NaN stays NaN."""
+    return x.builder.select(x < 0.0, x.builder.like(0.0, x), x)
+
+
+def silu(x: Value) -> Value:
+    """The product x * sigmoid(x)."""
+    return x / (exp(-x) + 1.0)
+
+
+def gelu(x: Value) -> Value:
+    """The exact form of GELU, x * (1 + erf(x / sqrt 2)) / 2."""
+    half = x * 0.5
+    return x.builder.fma(half, erf(x * math.sqrt(0.5)), half)
+
+
+def gelu_tanh(x: Value) -> Value:
+    """The tanh form of GELU; written as x * sigmoid(2u), which is x * (1 + tanh u) / 2."""
+    c = -2 * math.sqrt(2 / math.pi)
+    return x / (exp(x * x.builder.fma(x * x, 0.044715 * c, c)) + 1.0)
+
+
+def _clamp(x: Value, low: float | None, high: float) -> Value:
+    """The value within the bounds; NaN stays NaN: a failed comparison drops the bound."""
+    b = x.builder
+    x = b.minimum(b.like(high, x), x)
+    return x if low is None else b.maximum(b.like(low, x), x)
+
+
+def _power(shifted: Value) -> Value:
+    """2^(n-1) from a sum with the rounder; 0 where n is -126 or less."""
+    return (shifted.bits(I32) << 23).bits(F32)

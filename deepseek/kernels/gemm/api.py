@@ -1,0 +1,244 @@
+"""The linear layer as a function: checks, the choice of a kernel, one call of it.
+
+What a call needs follows from the forms of its tensors alone. It is prepared when a form is first
+seen and found again in a dictionary, because on a small product the checks would take longer than
+the kernel.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from deepseek.errors import InputError
+from deepseek.kernels.gemm.operands import (
+    DTYPES,
+    check_operand,
+    form,
+    linear_shape,
+    row_stride,
+    rows,
+)
+from deepseek.kernels.gemm.plan import plan_product
+from deepseek.kernels.gemm.spec import FORMATS, Epilogue, Format, tile_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from deepseek.kernels.gemm.layout import PackedWeight
+    from deepseek.kernels.jit import Kernel
+    from deepseek.kernels.target import Target
+
+__all__ = ["linear"]
+
+_MOST_FORMS = 1024  # prepared calls that a weight keeps
+
+
+def linear(
+    x: Tensor,
+    weight: PackedWeight,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    multiply: Tensor | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """``act(x @ weight.T + bias) * multiply + residual``, in one pass.
+
+    fp32 activations are multiplied in fp32, whatever the weight is stored in. bf16 activations with
+    a bf16 weight use the processor's bf16 products where it has them, else fp32. Sums are fp32.
+
+    Args:
+        x: ``(..., K)``, fp32 or bf16, any strides.
+        weight: From :func:`~deepseek.kernels.gemm.pack_weight`.
+        bias: ``(N)``.
+        activation: ``relu``, ``gelu``, ``gelu_tanh`` or ``silu``.
+        residual: ``(..., N)``, added last.
+        multiply: ``(..., N)``, what the activated product is multiplied with.
+        out: Where the result goes, fp32 or bf16; may be ``residual`` or ``multiply``, not ``x``.
+
+    Returns:
+        ``(..., N)``: ``out``, or a new tensor of the dtype of ``x``.
+
+    Raises:
+        InputError: A shape, dtype or device does not fit.
+    """
+    if _needs_dispatcher(x, bias, residual, multiply):
+        return _dispatched(x, weight, bias, activation, residual, multiply, out)
+    threads = torch.get_num_threads()
+    key = (form(x), form(bias), activation, form(residual), form(multiply), form(out), threads)
+    call = weight.calls.get(key)
+    if call is None:
+        if len(weight.calls) >= _MOST_FORMS:
+            weight.calls.clear()
+        call = _prepare(x, weight, bias, activation, residual, multiply, out, threads)
+        weight.calls[key] = call
+    return call(x, bias, residual, multiply, out)
+
+
+def _needs_dispatcher(x: Tensor, *operands: Tensor | None) -> bool:
+    """Whether torch must see the call: for autograd, another device, tracing, tensor subclasses."""
+    if type(x) is not Tensor or not x.is_cpu or torch.compiler.is_compiling():
+        return True
+    recording = torch.is_grad_enabled()
+    if recording and x.requires_grad:
+        return True
+    for operand in operands:
+        if operand is not None and (not operand.is_cpu or (recording and operand.requires_grad)):
+            return True
+    return False
+
+
+def _dispatched(
+    x: Tensor,
+    weight: PackedWeight,
+    bias: Tensor | None,
+    activation: str | None,
+    residual: Tensor | None,
+    multiply: Tensor | None,
+    out: Tensor | None,
+) -> Tensor:
+    from deepseek.kernels import ops
+
+    y = ops.linear(x, weight.panels, weight.features, bias, activation, residual, multiply)
+    return y if out is None else out.copy_(y)
+
+
+def _prepare(
+    x: Tensor,
+    weight: PackedWeight,
+    bias: Tensor | None,
+    activation: str | None,
+    residual: Tensor | None,
+    multiply: Tensor | None,
+    out: Tensor | None,
+    threads: int,
+) -> Callable[..., Tensor]:
+    """Check operands of these forms, and find out how to run them.
+
+    Returns:
+        A function of ``(x, bias, residual, multiply, out)``, for operands of the same forms.
+    """
+    shape = linear_shape(x, weight, bias, activation, residual, multiply)
+    if out is not None:
+        check_operand("out", out, shape)
+    if 0 in shape:
+        return lambda x, *operands: x.new_empty(shape) if operands[-1] is None else operands[-1]
+
+    scheme = _format_of(x, weight)
+    strides = [row_stride(operand) for operand in (x, out, multiply, residual)]
+    known = [stride for stride in strides if stride is not None]
+    flat_bias = bias is None or bias.is_contiguous()
+    if len(known) < len(strides) or DTYPES[x.dtype] != scheme.x or not flat_bias:
+        return _laid_out_anew(weight, activation, shape)
+
+    epilogue = Epilogue(
+        DTYPES[x.dtype if out is None else out.dtype],
+        activation,
+        *(None if operand is None else DTYPES[operand.dtype]
+          for operand in (bias, multiply, residual)),
+    )  # fmt: skip
+    if out is None:
+        known[1] = weight.features
+    return _direct(weight, scheme, epilogue, shape, known, prod(shape[:-1]), threads)
+
+
+def _format_of(x: Tensor, weight: PackedWeight) -> Format:
+    if weight.dtype == torch.float32:
+        return FORMATS["fp32"]
+    native = x.dtype == torch.bfloat16 and weight.target.bf16
+    return FORMATS["bf16" if native else "mixed"]
+
+
+def _laid_out_anew(
+    weight: PackedWeight, activation: str | None, shape: tuple[int, ...]
+) -> Callable[..., Tensor]:
+    """A call whose operands are first brought into a form that a kernel takes."""
+
+    def call(
+        x: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        multiply: Tensor | None,
+        out: Tensor | None,
+    ) -> Tensor:
+        result = x.new_empty(shape) if out is None else out
+        matrix = rows(result)
+        linear(
+            rows(x if _format_of(x, weight).x == DTYPES[x.dtype] else x.float()),
+            weight,
+            None if bias is None else bias.contiguous(),
+            activation,
+            None if residual is None else rows(residual),
+            None if multiply is None else rows(multiply),
+            matrix,
+        )
+        if matrix.data_ptr() != result.data_ptr():
+            result.copy_(matrix.view(shape))
+        return result
+
+    return call
+
+
+def _direct(
+    weight: PackedWeight,
+    scheme: Format,
+    epilogue: Epilogue,
+    shape: tuple[int, ...],
+    strides: list[int],
+    m: int,
+    threads: int,
+) -> Callable[..., Tensor]:
+    """A call that hands the operands' addresses to the kernel as they are."""
+    from deepseek.kernels.gemm.driver import ARGUMENTS
+    from deepseek.kernels.parallel import run
+
+    plan = plan_product(scheme, tile_for(weight.target), m, weight.features, weight.depth, threads)
+    kernel, short, tall = _kernels(weight.target, scheme, epilogue, plan.height, bool(plan.tall))
+    pack = ARGUMENTS.bind(short.address, tall.address, *strides, *plan.arguments())
+    panels, units, chunk = weight.panels, plan.units, plan.chunk
+
+    def call(
+        x: Tensor,
+        bias: Tensor | None,
+        residual: Tensor | None,
+        multiply: Tensor | None,
+        out: Tensor | None,
+    ) -> Tensor:
+        address = x.data_ptr()
+        if out is None:
+            out = x.new_empty(shape)
+        elif out.data_ptr() == address:
+            raise InputError("expected `out` apart from `x`, got the same memory")
+        arguments = pack(
+            address,
+            panels.data_ptr(),
+            out.data_ptr(),
+            0 if bias is None else bias.data_ptr(),
+            0 if multiply is None else multiply.data_ptr(),
+            0 if residual is None else residual.data_ptr(),
+        )
+        run(kernel, arguments, units, chunk)
+        return out
+
+    return call
+
+
+@cache
+def _kernels(
+    target: Target, scheme: Format, epilogue: Epilogue, height: int, tall: bool
+) -> tuple[Kernel, Kernel, Kernel]:
+    """The linear kernel and its microkernels of ``height`` rows and of one more if needed."""
+    from deepseek.kernels.gemm.driver import build_linear
+    from deepseek.kernels.gemm.microkernel import build_microkernel
+    from deepseek.kernels.jit import kernel
+
+    return (
+        kernel(build_linear, scheme.name, epilogue, target=target),
+        kernel(build_microkernel, scheme.name, height, target=target),
+        kernel(build_microkernel, scheme.name, height + tall, target=target),
+    )

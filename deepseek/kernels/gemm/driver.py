@@ -1,0 +1,94 @@
+"""The loops around the microkernel: which tile next, on which part of K.
+
+A unit of work is a block of the result: some row panels times some column panels. Its weights are
+meant to stay in the L2 cache while the row panels pass by. Where K is too long for that it is cut
+into blocks; the sums then wait in the workspace from one block to the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepseek.kernels.emit import I32, VOID, Arguments, Module
+from deepseek.kernels.gemm.epilogue import emit_epilogue
+from deepseek.kernels.gemm.microkernel import ELEMENTS, PARAMETERS
+from deepseek.kernels.gemm.plan import WORKSPACE_TILES
+from deepseek.kernels.gemm.spec import FORMATS, Epilogue, tile_for
+
+if TYPE_CHECKING:
+    from deepseek.kernels.target import Target
+
+__all__ = ["ARGUMENTS", "build_linear"]
+
+ARGUMENTS = Arguments(
+    x="pointer", weight="pointer", out="pointer",
+    bias="pointer", multiply="pointer", residual="pointer",
+    rows_kernel="pointer", tall_kernel="pointer",  # microkernels of `height` and one more rows
+    x_stride="int", out_stride="int", multiply_stride="int", residual_stride="int",
+    columns="int",  # of the result
+    steps="int", half="int",  # whole steps of K, and whether half a step follows
+    row_panels="int", height="int", tall="int",  # the first `tall` panels have one row more
+    column_panels="int",
+    block_rows="int", block_columns="int", block_steps="int",  # of a unit, in panels and steps
+    row_blocks="int", step_blocks="int",
+    tile_spacing="int",  # elements from a tile to the next in the workspace; 0 shares one tile
+)  # fmt: skip
+"""The fields from ``columns`` on are those of a :class:`~deepseek.kernels.gemm.plan.Plan`."""
+
+
+def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module:
+    """The module of one linear kernel: any M, N and K, one format, one epilogue."""
+    scheme, tile = FORMATS[format_name], tile_for(target)
+    module = Module(_symbol(format_name, epilogue), target)
+    store = emit_epilogue(module, ARGUMENTS, epilogue, tile)
+
+    with module.task(ARGUMENTS) as f:
+        a = f.arguments
+        workspace = f.scratch(WORKSPACE_TILES * tile.elements)
+        x, weight = f.array(a.x, ELEMENTS[scheme.x]), f.array(a.weight, I32)
+        panel_groups = (a.steps + a.half) * tile.columns
+
+        for unit in f.range(f.begin, f.end):
+            first_row = (unit % a.row_blocks) * a.block_rows
+            first_column = (unit // a.row_blocks) * a.block_columns
+            last_row = f.minimum(first_row + a.block_rows, a.row_panels)
+            last_column = f.minimum(first_column + a.block_columns, a.column_panels)
+
+            for step_block in f.range(0, a.step_blocks):
+                step = step_block * a.block_steps
+                steps = f.minimum(a.steps - step, a.block_steps)
+                first = step_block.equals(0)
+                final = (step_block + 1).equals(a.step_blocks)
+                half = f.select(final, a.half, 0)
+
+                for row_panel in f.range(first_row, last_row):
+                    row = row_panel * a.height + f.minimum(row_panel, a.tall)
+                    tall = row_panel < a.tall
+                    height = f.select(tall, a.height + 1, a.height)
+                    microkernel = f.select(tall, a.tall_kernel, a.rows_kernel)
+                    rows = x.at(row * a.x_stride + step * scheme.group).pointer
+                    tiles = (row_panel - first_row) * a.block_columns - first_column
+
+                    for column_panel in f.range(first_column, last_column):
+                        panel = weight.at(column_panel * panel_groups + step * tile.columns)
+                        sums = workspace.at((tiles + column_panel) * a.tile_spacing)
+                        with f.when(first):
+                            for element in f.range(0, height * tile.columns, tile.lanes):
+                                sums.store(f.zeros(), element)
+                        f.call_pointer(
+                            microkernel, PARAMETERS.values(), VOID,
+                            rows, a.x_stride, panel.pointer, steps, half, sums.pointer,
+                        )  # fmt: skip
+                        with f.when(final):
+                            column = column_panel * tile.columns
+                            f.call(store, VOID, f.block, sums.pointer, row, column, height)
+    return module
+
+
+def _symbol(format_name: str, epilogue: Epilogue) -> str:
+    parts = [
+        "deepseek_linear", format_name, epilogue.activation,
+        *(word for word in ("bias", "multiply", "residual") if getattr(epilogue, word)),
+        None if epilogue.out == "float32" else "to_bf16",
+    ]  # fmt: skip
+    return "_".join(part for part in parts if part)

@@ -1,0 +1,98 @@
+"""The inner loop: a few rows of activations times one panel of weights, sums held in registers.
+
+::
+
+    x, rows x K            panel, K steps x columns
+    +---------------+      +-----------+
+    | broadcast     |      |           |     each step: 4 bytes of every row, broadcast,
+    | down the rows |  x   | streamed  |     times the panel's row, added to the tile
+    +---------------+      | once      |
+                           +-----------+
+                  tile, rows x columns: in registers here, in the workspace before and after
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepseek.kernels.emit import BF16, F32, I32, I64, POINTER, Module
+from deepseek.kernels.gemm.products import PRODUCTS
+from deepseek.kernels.gemm.spec import FORMATS, tile_for
+
+if TYPE_CHECKING:
+    from deepseek.kernels.emit import Array, Function, Value, Variable
+    from deepseek.kernels.gemm.spec import Format, Tile
+    from deepseek.kernels.target import Target
+
+__all__ = ["ELEMENTS", "PARAMETERS", "build_microkernel"]
+
+ELEMENTS = {"float32": F32, "bfloat16": BF16}
+"""LLVM types by torch's names."""
+
+# A fused multiply-add takes four cycles and two may begin in each: a tile with fewer sums than
+# this waits for its own results, and keeps several partial sums instead.
+_SUMS_IN_FLIGHT = 8
+
+PARAMETERS = {
+    "x": POINTER, "x_stride": I64, "panel": POINTER, "steps": I64, "half": I64, "tile": POINTER,
+}  # fmt: skip
+"""Of a microkernel: rows of x, elements from one to the next, the panel, its whole steps, whether
+half a step follows, the tile that the products are added to."""
+
+Sums = list[list["Variable"]]
+
+
+def build_microkernel(target: Target, format_name: str, rows: int) -> Module:
+    """The module of the microkernel for so many rows: ``tile += x @ panel``."""
+    scheme, tile = FORMATS[format_name], tile_for(target)
+    module = Module(f"deepseek_rows_{format_name}_{rows}", target)
+    with module.function(module.name, PARAMETERS, exported=True) as f:
+        p = f.parameters
+        x = [f.array(p["x"], ELEMENTS[scheme.x])]
+        for _ in range(rows - 1):
+            x.append(x[-1].at(p["x_stride"]))
+        panel = f.array(p["panel"], I32, align=4 * tile.lanes)
+        result = f.array(p["tile"], F32, align=4 * tile.lanes)
+        places = [[row * tile.columns + vector * tile.lanes for vector in range(tile.vectors)]
+                  for row in range(rows)]  # fmt: skip
+
+        sums = [[f.variable(result.load(place)) for place in line] for line in places]
+        _multiply(f, scheme, tile, x, panel, sums)
+        for line, totals in zip(places, sums, strict=True):
+            for place, total in zip(line, totals, strict=True):
+                result.store(total, place)
+    return module
+
+
+def _multiply(
+    f: Function, scheme: Format, tile: Tile, x: list[Array], panel: Array, sums: Sums
+) -> None:
+    """Run through the panel: blocks of steps on partial sums, single steps, half a step."""
+    product = PRODUCTS[scheme.name]
+    steps, half = f.parameters["steps"], f.parameters["half"]
+    chains = max(1, _SUMS_IN_FLIGHT // (len(x) * tile.vectors))
+
+    def weights(step: Value) -> list[Value]:
+        return [panel.load(step * tile.columns + v * tile.lanes) for v in range(tile.vectors)]
+
+    done: Value | int = 0
+    if chains > 1:
+        partial = [[[f.variable(f.zeros()) for _ in totals] for totals in sums]
+                   for _ in range(chains - 1)]  # fmt: skip
+        grids = [sums, *partial]
+        done = steps & -chains
+        for step in f.range(0, done, chains, carry=[s for grid in grids for s in _flat(grid)]):
+            for ahead, grid in enumerate(grids):
+                product(f, x, step + ahead, weights(step + ahead), grid)
+        for grid in partial:
+            for total, part in zip(_flat(sums), _flat(grid), strict=True):
+                total += part  # noqa: PLW2901 - a variable is replaced in place
+    for step in f.range(done, steps, carry=_flat(sums)):
+        product(f, x, step, weights(step), sums)
+    if scheme.group > 1:
+        with f.when(half > 0, carry=_flat(sums)):
+            product(f, x, steps, weights(steps), sums, half=True)
+
+
+def _flat(sums: Sums) -> list[Variable]:
+    return [total for totals in sums for total in totals]

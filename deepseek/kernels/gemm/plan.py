@@ -1,0 +1,117 @@
+"""How one product is cut into units of work: plain arithmetic on its sizes.
+
+Everything here is an argument of the kernel, not part of its code: one kernel serves every size.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from deepseek.kernels.gemm.spec import Format, Tile
+
+__all__ = ["WORKSPACE_TILES", "Plan", "plan_product"]
+
+WORKSPACE_TILES = 64
+"""Tiles of sums that a thread keeps while it goes through K in blocks: 96 KiB of 8 x 48."""
+
+_BLOCK_STEPS = 768  # longest run of K between two visits of a tile; measured best on Zen 4
+_WORTH_A_THREAD = 1 << 18  # multiply-adds: about 5 us on one core, a region costs 1.4 us
+_CHUNKS_A_THREAD = 4  # units to balance with when another program takes one of the cores
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The numbers that a kernel's loops run by; names as in the kernel's arguments.
+
+    Attributes:
+        units: Units of work.
+        chunk: Units that a thread takes at a time.
+    """
+
+    columns: int
+    steps: int
+    half: int
+    row_panels: int
+    height: int
+    tall: int
+    column_panels: int
+    block_rows: int
+    block_columns: int
+    block_steps: int
+    row_blocks: int
+    step_blocks: int
+    tile_spacing: int
+    units: int
+    chunk: int
+
+    def arguments(self) -> tuple[int, ...]:
+        """The tail of the kernel's arguments, in their order."""
+        return (
+            self.columns, self.steps, self.half, self.row_panels, self.height, self.tall,
+            self.column_panels, self.block_rows, self.block_columns, self.block_steps,
+            self.row_blocks, self.step_blocks, self.tile_spacing,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def plan_product(scheme: Format, tile: Tile, m: int, n: int, k: int, threads: int) -> Plan:
+    """Plan ``(m, k) @ (k, n)`` for so many threads.
+
+    Rows are shared out evenly: 37 rows in panels of at most 8 are 8 + 8 + 7 + 7 + 7, not four full
+    panels and a thin one.
+    """
+    row_panels = _ceil(m, tile.rows)
+    height, tall = divmod(m, row_panels)
+    column_panels = _ceil(n, tile.columns)
+    steps, half = divmod(k, scheme.group)
+
+    step_blocks = max(1, _ceil(steps, _BLOCK_STEPS)) if row_panels > 1 else 1
+    block_steps = max(1, _ceil(steps, step_blocks))
+    step_blocks = max(1, _ceil(steps, block_steps))
+    panel_bytes = 4 * tile.columns * block_steps
+    block_columns = max(1, min(column_panels, l2_bytes() // 2 // panel_bytes))
+
+    wanted = _CHUNKS_A_THREAD * threads if threads > 1 else 1
+    block_columns = max(1, min(block_columns, _ceil(column_panels, wanted)))
+    column_blocks = _ceil(column_panels, block_columns)
+    block_rows = _ceil(row_panels, _ceil(wanted, column_blocks))
+    if step_blocks > 1:
+        block_columns = min(block_columns, WORKSPACE_TILES // 4)
+        column_blocks = _ceil(column_panels, block_columns)
+        block_rows = min(block_rows, WORKSPACE_TILES // block_columns)
+    row_blocks = _ceil(row_panels, block_rows)
+
+    units = column_blocks * row_blocks
+    work = max(1, m * n * k // units)
+    return Plan(
+        columns=n,
+        steps=steps,
+        half=half,
+        row_panels=row_panels,
+        height=height,
+        tall=tall,
+        column_panels=column_panels,
+        block_rows=block_rows,
+        block_columns=block_columns,
+        block_steps=block_steps,
+        row_blocks=row_blocks,
+        step_blocks=step_blocks,
+        tile_spacing=tile.elements if step_blocks > 1 else 0,
+        units=units,
+        chunk=_ceil(_WORTH_A_THREAD, work),
+    )
+
+
+@lru_cache(maxsize=1)
+def l2_bytes() -> int:
+    """Size of a core's L2 cache; 512 KiB where the system does not say."""
+    cache = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
+    try:
+        text = cache.read_text().strip()
+    except OSError:
+        return 512 << 10
+    return int(text[:-1]) << {"K": 10, "M": 20}[text[-1]] if text[-1] in "KM" else int(text)
+
+
+def _ceil(value: int, unit: int) -> int:
+    return -(-value // unit)

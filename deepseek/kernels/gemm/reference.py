@@ -1,0 +1,47 @@
+"""What the linear kernels compute, in plain PyTorch."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+__all__ = ["linear_reference"]
+
+_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh"),
+    "silu": functional.silu,
+}
+
+
+def linear_reference(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    multiply: Tensor | None = None,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
+    """``act(x @ weight.T + bias) * multiply + residual`` in ``precision``.
+
+    Args:
+        x: ``(..., K)``.
+        weight: ``(N, K)``.
+        bias: ``(N)``.
+        activation: One of :data:`deepseek.kernels.gemm.spec.ACTIVATIONS`, or None.
+        residual: ``(..., N)``.
+        multiply: ``(..., N)``.
+        precision: dtype of every operation, and of the result.
+    """
+    x, weight = x.to(precision), weight.to(precision)
+    y = functional.linear(x, weight, None if bias is None else bias.to(precision))
+    if activation is not None:
+        y = _ACTIVATIONS[activation](y)
+    if multiply is not None:
+        y = y * multiply.to(precision)
+    if residual is not None:
+        y = y + residual.to(precision)
+    return y

@@ -1,0 +1,1 @@
+"""``deepseek data``: packed data sets."""
