@@ -19,9 +19,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from deepseek.distributed import training_state
 from deepseek.training.checkpoint.folder import CheckpointFolder
 from deepseek.training.checkpoint.save import CheckpointWriter
-from deepseek.training.checkpoint.tensors import NamedWeights, optimizer_tensors
 
 BAR = 10.0
 WIDTH = 1024
@@ -41,8 +41,7 @@ def main() -> None:
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad()
-    weights = NamedWeights([model])
-    tensors = {**weights.tensors(), **optimizer_tensors(weights, optimizer)}
+    tensors = training_state([model], optimizer)
     stalled, waited = [], []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         writer = CheckpointWriter(CheckpointFolder(Path(folder)), 1, print)
@@ -54,10 +53,11 @@ def main() -> None:
             if step:  # the first makes its buffers
                 stalled.append(returned - began)
                 waited.append(time.perf_counter() - began)
+    size = sum(tensor.nbytes for section in tensors.values() for tensor in section.values())
     ours, theirs = statistics.median(stalled), statistics.median(waited)
     line = {
         "figure": "stall of a checkpoint",
-        "setting": {"bytes": sum(t.nbytes for t in tensors.values()), "rounds": arguments.rounds},
+        "setting": {"bytes": size, "rounds": arguments.rounds},
         "ours": ours,
         "theirs": theirs,
         "unit": "s",

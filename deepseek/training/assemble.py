@@ -16,8 +16,6 @@ from deepseek.training.build import build_engine, build_optimizer
 from deepseek.training.checkpoint.folder import read_state
 from deepseek.training.checkpoint.load import restore
 from deepseek.training.checkpoint.save import CheckpointWriter
-from deepseek.training.checkpoint.tensors import NamedWeights, shared_names
-from deepseek.training.checkpoint.wire import restore_owed
 from deepseek.training.data.stream import Stream
 from deepseek.training.exchange import Exchange
 from deepseek.training.job import Job
@@ -55,23 +53,19 @@ def assemble(job: Job, metrics: Metrics, stop: StopRequest) -> tuple[Rig, RunSta
     task = TASKS[config.task](data.vocabulary, config.seed)
     torch.manual_seed(config.seed)  # every process draws the same weights
     model = build_model(job.source, task.auto_class, data.settings)
-    aliases = shared_names(model)
     adapt(model, config)
     engine = build_engine(model, config, mesh, device)
-    weights = NamedWeights(engine.modules, aliases)
     optimizer = build_optimizer(engine.modules, config, mesh)
-    average = WeightAverage(weights, config.ema)
+    average = WeightAverage(engine.modules, config.ema)
     state = RunState(scale=LossScale.of(config.precision))
     if (latest := job.run.checkpoints.latest()) is not None:
         saved = read_state(latest)
         state.take(saved)
         alike = saved["layout"] == asdict(mesh.layout)
-        own = f"wire.{mesh.rank}." if alike else None
-        owed = restore(latest, weights, optimizer, average.tensors, own)
-        restore_owed(engine.called, mesh.rank, owed)
+        rank = mesh.rank if alike else None
+        restore(latest, engine.modules, optimizer, average, rank=rank)
     rig = Rig(
         engine=engine,
-        weights=weights,
         optimizer=optimizer,
         average=average,
         stream=Stream(

@@ -38,7 +38,7 @@ def build_engine(model: nn.Module, config: TrainConfig, mesh: Mesh, device: torc
     share = share_of(config, mesh.layout)
     model.to(device).train()
     if mesh.layout.stages > 1:
-        return _build_pipeline(model, config, mesh, device)
+        return _build_pipeline(model, config, mesh, device, share.parts)
     return DataEngine(
         model=shard(model, mesh, strategy=config.shard_strategy, wire=config.wire),
         parts=share.parts,
@@ -48,7 +48,7 @@ def build_engine(model: nn.Module, config: TrainConfig, mesh: Mesh, device: torc
 
 
 def _build_pipeline(
-    model: nn.Module, config: TrainConfig, mesh: Mesh, device: torch.device
+    model: nn.Module, config: TrainConfig, mesh: Mesh, device: torch.device, parts: int
 ) -> Engine:
     # torch's pipelines import its compiler, which takes seconds that only they should cost.
     from deepseek.distributed import owned_stages, split, stage_count
@@ -59,9 +59,10 @@ def _build_pipeline(
         model, stage_count(schedule, mesh.layout.stages), keep=owned_stages(mesh, schedule)
     )
     return PipelineEngine(
-        stages=[shard(stage, mesh, strategy=strategy, wire=wire) for stage in stages],
+        modules=[shard(stage, mesh, strategy=strategy, wire=wire) for stage in stages],
         mesh=mesh,
         schedule=schedule,
+        parts=parts,
         precision=config.precision,
         device=device,
     )

@@ -102,7 +102,9 @@ class TrainConfig:
     steps: Annotated[int, "How many times the weights are moved."] = 240
     batch_size: Annotated[int, "Records in a step, over all processes and micro-batches."] = 16
     accumulate: Annotated[
-        int | None, "Parts the batch of a process is cut into; batch_size/256 if not given."
+        int | None,
+        "Micro-batches of a process; batch_size/256, with a pipeline at least its stages, if not "
+        "given.",
     ] = None
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
@@ -159,11 +161,6 @@ class TrainConfig:
             pipeline_stages=self.pipeline_stages,
         )
         check_wire(self.shard_strategy, self.wire)
-        if self.accumulate is not None and self.pipeline_stages > 1:
-            raise InputError(
-                "expected no --accumulate with a pipeline, got both",
-                hint="a pipeline takes max(stages, ceil(batch/256)) micro-batches",
-            )
         if self.overwrite and self.resume:
             raise InputError("expected --overwrite or --resume, got both")
         if self.resume and self.output is None:

@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from deepseek.distributed import gradient_sync, unwrap
+from deepseek.distributed import gradient_sync
 from deepseek.training.loss import hits, logits_of, summed_loss
 from deepseek.training.precision import autocast
 from deepseek.training.tasks.task import Batch
@@ -31,12 +31,8 @@ class Engine(Protocol):
     """What the loop needs of a layout."""
 
     @property
-    def called(self) -> Sequence[nn.Module]:
-        """What this process calls: the modules with what their layout needs around them."""
-
-    @property
     def modules(self) -> Sequence[nn.Module]:
-        """The modules whose parameters this process holds; names are those of the whole model."""
+        """What this process calls: modules as ``shard`` returned them."""
 
     def step(self, batch: Batch, weight: float) -> torch.Tensor:
         """Add the gradient of ``weight`` times the summed loss.
@@ -66,14 +62,9 @@ class DataEngine:
     device: torch.device
 
     @property
-    def called(self) -> Sequence[nn.Module]:
+    def modules(self) -> Sequence[nn.Module]:
         """The model, as it is called."""
         return (self.model,)
-
-    @property
-    def modules(self) -> Sequence[nn.Module]:
-        """The whole model, or our shards of it."""
-        return (unwrap(self.model),)
 
     def step(self, batch: Batch, weight: float) -> torch.Tensor:
         """Forward and backward, part after part; gradients meet in the last."""

@@ -14,7 +14,6 @@ from transformers import PreTrainedModel
 
 from deepseek.outputs import staged
 from deepseek.training.checkpoint.load import load_tensors, saved_sizes
-from deepseek.training.checkpoint.tensors import NamedWeights, shared_names
 from deepseek.training.quiet import quiet_transformers
 
 __all__ = ["export_model"]
@@ -56,11 +55,11 @@ def export_model(
 
 def _fill(model: nn.Module, checkpoint: Path) -> None:
     saved = saved_sizes(checkpoint)
-    wanted: dict[str, torch.Tensor] = {}
-    for name, tensor in NamedWeights([model], shared_names(model)):
-        averaged = f"average.{name}"
-        wanted[averaged if averaged in saved else f"model.{name}"] = tensor.detach()
-    load_tensors(checkpoint, wanted)
+    sections: dict[str, dict[str, torch.Tensor]] = {"average": {}, "model": {}}
+    for name, tensor in model.state_dict().items():
+        section = "average" if f"average.{name}" in saved else "model"
+        sections[section][name] = tensor
+    load_tensors(checkpoint, sections)
 
 
 def _save_plain(model: nn.Module, folder: Path) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from deepseek.distributed.layout import Layout
-from deepseek.distributed.schedules import micro_batches
+from deepseek.distributed.schedules import check_micro_batches, micro_batches
 from deepseek.errors import InputError
 from deepseek.training.config import TrainConfig
 
@@ -52,7 +52,10 @@ def share_of(config: TrainConfig, layout: Layout) -> Share:
             hint=f"--batch_size {nearest}",
         )
     if layout.stages > 1:
-        return Share(rows, micro_batches(rows, layout.stages, config.pipeline_schedule))
+        form = rows, layout.stages, config.pipeline_schedule
+        asked = config.accumulate
+        parts = micro_batches(*form) if asked is None else check_micro_batches(asked, *form)
+        return Share(rows, parts)
     parts = config.accumulate or max(1, config.batch_size // _ARTICLE_MICRO_BATCH)
     if parts > rows:
         raise InputError(

@@ -7,9 +7,9 @@ from typing import Literal
 
 import torch
 
+from deepseek.distributed import training_state
 from deepseek.errors import InputError
-from deepseek.training.checkpoint.tensors import optimizer_tensors
-from deepseek.training.checkpoint.wire import owed_tensors
+from deepseek.training.checkpoint.owed import owed_tensors
 from deepseek.training.config import TrainConfig
 from deepseek.training.evaluate import evaluate
 from deepseek.training.memory import resident_bytes
@@ -147,10 +147,9 @@ def _judge(rig: Rig, state: RunState, config: TrainConfig) -> None:
 def _save(rig: Rig, state: RunState) -> None:
     began = time.perf_counter()
     tensors = {
-        **rig.weights.tensors(),
-        **optimizer_tensors(rig.weights, rig.optimizer),
-        **rig.average.tensors,
-        **owed_tensors(rig.engine.called, rig.mesh.rank),
+        **training_state(rig.engine.modules, rig.optimizer),
+        "average": rig.average.tensors,
+        "owed": owed_tensors(rig.engine.modules, rig.mesh.rank),
     }
     layout = asdict(rig.mesh.layout)
     rig.writer.save(state.step, tensors, {**state.to_json(), "layout": layout})

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
-from deepseek.distributed import Mesh, PipelineRunner, unwrap
+from deepseek.distributed import Mesh, PipelineRunner
 from deepseek.distributed.layout import Schedule
 from deepseek.training.engine import Score
 from deepseek.training.loss import hits, summed_loss
@@ -22,16 +21,18 @@ class PipelineEngine:
     """A process holds some blocks of the model; a column of processes sees the same batch.
 
     Attributes:
-        stages: What is called: this process's stages.
+        modules: What is called: this process's stages.
         mesh: Where this process stands.
         schedule: In which order passes run.
+        parts: Micro-batches of a step.
         precision: What matrix products compute in.
         device: Where.
     """
 
-    stages: Sequence[nn.Module]
+    modules: Sequence[nn.Module]
     mesh: Mesh
     schedule: Schedule
+    parts: int
     precision: str
     device: torch.device
     _weight: float = field(default=1.0, init=False)
@@ -39,18 +40,13 @@ class PipelineEngine:
 
     def __post_init__(self) -> None:
         self._runner = PipelineRunner(
-            self.stages, self.mesh, self._loss, schedule=self.schedule, reduction="sum"
+            self.modules,
+            self.mesh,
+            self._loss,
+            schedule=self.schedule,
+            reduction="sum",
+            micro_batches=self.parts,
         )
-
-    @property
-    def called(self) -> Sequence[nn.Module]:
-        """Our stages."""
-        return self.stages
-
-    @property
-    def modules(self) -> Sequence[nn.Module]:
-        """The parts of the model in our stages, with the names of the whole."""
-        return [unwrap(stage) for stage in self.stages]
 
     def step(self, batch: Batch, weight: float) -> torch.Tensor:
         """Forward and backward through every stage; each of a column knows the loss."""
@@ -63,14 +59,13 @@ class PipelineEngine:
     def score(self, batch: Batch) -> Score:
         """Forward only, through every stage; each of a column knows the score."""
         batch = batch.to(self.device)
-        self._weight = 1.0
         with autocast(self.precision, self.device):
-            loss, logits = self._runner.evaluate(batch.inputs, batch.labels)
-        found = torch.zeros((), dtype=torch.long, device=self.device)
-        if logits is not None:
-            found = hits(logits, batch.labels)
-        dist.all_reduce(found, group=self.mesh.group("stage"))
+            loss, found = self._runner.score(batch.inputs, batch.labels, _measure).unbind()
         return Score(loss, found)
 
     def _loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return summed_loss(logits, labels) * self._weight
+
+
+def _measure(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return torch.stack([summed_loss(logits, labels), hits(logits, labels).float()]).double()

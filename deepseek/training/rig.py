@@ -9,7 +9,6 @@ import torch
 from deepseek.distributed import Mesh
 from deepseek.training.average import WeightAverage
 from deepseek.training.checkpoint.save import CheckpointWriter
-from deepseek.training.checkpoint.tensors import NamedWeights
 from deepseek.training.data.records import Records
 from deepseek.training.data.stream import Stream
 from deepseek.training.engine import Engine
@@ -26,7 +25,6 @@ class Rig:
 
     Attributes:
         engine: Learns from a batch.
-        weights: What this process holds of the model.
         optimizer: Moves the weights.
         average: Follows them.
         stream: Gives batches.
@@ -40,7 +38,6 @@ class Rig:
     """
 
     engine: Engine
-    weights: NamedWeights
     optimizer: torch.optim.Optimizer
     average: WeightAverage
     stream: Stream

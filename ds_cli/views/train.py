@@ -53,7 +53,7 @@ def report_view(report: Mapping[str, Any]) -> RenderableType:
 
 def plan_view(plan: Mapping[str, Any]) -> RenderableType:
     """The plan of a run."""
-    layout, wire = plan["layout"], plan["wire"]
+    layout = plan["layout"]
     facts = _table()
     facts.add_row("parameters", f"{plan['parameters']:,}")
     facts.add_row(
@@ -61,7 +61,7 @@ def plan_view(plan: Mapping[str, Any]) -> RenderableType:
         f"{layout['stages']} stages x {layout['replicas']} replicas x {layout['shards']} shards",
     )
     facts.add_row("batch", f"{plan['rows']} records a process, {plan['micro_batches']} at a time")
-    facts.add_row("on the wire", f"{format_bytes(wire['total'])} sent by a process in a step")
+    facts.add_row("on the wire", f"{format_bytes(plan['wire'])} sent by a process in a step")
     if layout["stages"] > 1:
         facts.add_row("bubble", f"{plan['bubble']:.0%} of a step, with ideal stages")
     free = format_bytes(plan["available"])

@@ -25,6 +25,7 @@ Make = Callable[..., TrainConfig]
         ({"pipeline_stages": 4, "batch_size": 2}, "at least 4 rows"),
         ({"nproc": 3, "batch_size": 8}, "divides over the 3 processes"),
         ({"nproc": 3, "pipeline_stages": 2}, "that the pipeline stages divide"),
+        ({"accumulate": 1, "pipeline_stages": 2}, "micro-batches"),
         ({"accumulate": 16}, "one record for each of 16 micro-batches"),
         ({"task": "masked_lm"}, "mask token"),
         ({"task": "sequence_classification"}, "expected the field label"),
@@ -54,7 +55,6 @@ def test_is_refused_in_one_line(
         ({"overwrite": True, "resume": True}, "got both"),
         ({"resume": True, "output": None}, "--output with --resume"),
         ({"wire": "bf16"}, "sharded strategy with wire precision bf16"),
-        ({"accumulate": 2, "pipeline_stages": 2}, "no --accumulate with a pipeline"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import nn
 
+from deepseek.distributed import training_state
 from deepseek.errors import InputError
+from deepseek.training.average import WeightAverage
 from deepseek.training.checkpoint.folder import CheckpointFolder, read_state
-from deepseek.training.checkpoint.load import restore, saved_sizes
+from deepseek.training.checkpoint.load import load_tensors, restore, saved_sizes
 from deepseek.training.checkpoint.save import CheckpointWriter
-from deepseek.training.checkpoint.tensors import NamedWeights, optimizer_tensors
 from deepseek.training.config import TrainConfig
 from deepseek.training.metrics import read_metrics
 from deepseek.training.train import train
@@ -49,9 +50,7 @@ def stepped() -> tuple[nn.Module, torch.optim.Optimizer]:
 def save(root: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> bool:
     warnings: list[str] = []
     writer = CheckpointWriter(CheckpointFolder(root), 2, warnings.append)
-    weights = NamedWeights([model])
-    tensors = {**weights.tensors(), **optimizer_tensors(weights, optimizer)}
-    writer.save(step, tensors, {"step": step})
+    writer.save(step, training_state([model], optimizer), {"step": step})
     return writer.wait()
 
 
@@ -63,11 +62,11 @@ def test_what_is_saved_comes_back_bit_for_bit(tmp_path: Path) -> None:
     assert read_state(latest)["step"] == 7
     other = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Linear(8, 2))
     moved = torch.optim.AdamW(other.parameters(), lr=0.1, fused=True)
-    restore(latest, NamedWeights([other]), moved, {})
+    restore(latest, [other], moved, WeightAverage([other], 0.0))
     for one, two in zip(model.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(one, two)
-    before = optimizer_tensors(NamedWeights([model]), optimizer)
-    after = optimizer_tensors(NamedWeights([other]), moved)
+    before = training_state([model], optimizer)["optimizer"]
+    after = training_state([other], moved)["optimizer"]
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -76,14 +75,12 @@ def test_weights_may_change_while_they_are_written(tmp_path: Path) -> None:
     model, _ = stepped()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     writer = CheckpointWriter(CheckpointFolder(tmp_path), 2, lambda _: None)
-    writer.save(1, NamedWeights([model]).tensors(), {"step": 1})
+    writer.save(1, {"model": model.state_dict()}, {"step": 1})
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(0.0)
     assert writer.wait()
-    restore(
-        tmp_path / "step-00000001", NamedWeights([model]), torch.optim.SGD(model.parameters()), {}
-    )
+    load_tensors(tmp_path / "step-00000001", {"model": model.state_dict()})
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
@@ -126,13 +123,9 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     model, optimizer = stepped()
     assert save(tmp_path, 1, model, optimizer)
     other = nn.Sequential(nn.Linear(4, 9), nn.BatchNorm1d(9), nn.Linear(9, 2))
-    with pytest.raises(InputError, match=r"expected the tensor model.0.weight of \(9, 4\)"):
-        restore(
-            tmp_path / "step-00000001",
-            NamedWeights([other]),
-            torch.optim.AdamW(other.parameters()),
-            {},
-        )
+    moved, average = torch.optim.AdamW(other.parameters()), WeightAverage([other], 0.0)
+    with pytest.raises(InputError, match=r"expected the tensor 0.weight of \(9, 4\)"):
+        restore(tmp_path / "step-00000001", [other], moved, average)
 
 
 def test_a_full_disk_is_told_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
@@ -141,7 +134,7 @@ def test_a_full_disk_is_told_and_keeps_the_last_good_checkpoint(tmp_path: Path) 
     warnings: list[str] = []
     writer = CheckpointWriter(CheckpointFolder(tmp_path), 1, warnings.append)
     with full_disk(1000):
-        writer.save(2, NamedWeights([model]).tensors(), {"step": 2})
+        writer.save(2, {"model": model.state_dict()}, {"step": 2})
         assert not writer.wait()
     assert len(warnings) == 1
     assert "the checkpoint of step 2 could not be written" in warnings[0]

@@ -9,7 +9,6 @@ import pytest
 from torch import nn
 
 from deepseek.training.average import WeightAverage
-from deepseek.training.checkpoint.tensors import NamedWeights, shared_names
 from deepseek.training.config import OptimizerConfig, ScheduleConfig, TrainConfig
 from deepseek.training.data.records import RecordRange
 from deepseek.training.layout import layout_of, share_of
@@ -62,21 +61,15 @@ def test_the_scale_halves_on_overflow_and_doubles_after_patience() -> None:
 def test_the_average_follows_the_weights() -> None:
     model = nn.Linear(1, 1, bias=False)
     nn.init.zeros_(model.weight)
-    average = WeightAverage(NamedWeights([model]), 0.5)
+    average = WeightAverage([model], 0.5)
     nn.init.ones_(model.weight)
     average.update()
     average.update()
-    assert average.tensors["average.weight"].item() == 0.75
-    assert WeightAverage(NamedWeights([model]), 0.0).tensors == {}
-
-
-def test_a_tied_weight_has_one_name() -> None:
-    model = nn.ModuleDict({"table": nn.Embedding(4, 2), "head": nn.Linear(2, 4, bias=False)})
-    model["head"].weight = model["table"].weight
-    aliases = shared_names(model)
-    assert aliases == {"head.weight": "table.weight"}
-    assert [name for name, _ in NamedWeights([model], aliases)] == ["table.weight"]
-    assert [name for name, _ in NamedWeights([model["head"]], {"weight": "t"})] == ["t"]
+    assert average.tensors["weight"].item() == 0.75
+    with average.in_place():
+        assert model.weight.item() == 0.75
+    assert model.weight.item() == 1.0
+    assert WeightAverage([model], 0.0).tensors == {}
 
 
 def test_every_record_is_learnt_from_or_held_out(tmp_path: Path) -> None:

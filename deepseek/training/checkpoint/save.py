@@ -17,8 +17,8 @@ from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
+from deepseek.distributed.ties import local
 from deepseek.training.checkpoint.folder import CheckpointFolder
-from deepseek.training.checkpoint.tensors import by_kind
 
 __all__ = ["CheckpointWriter"]
 
@@ -54,9 +54,19 @@ class CheckpointWriter:
             warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
     def save(
-        self, step: int, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]
+        self,
+        step: int,
+        tensors: Mapping[str, Mapping[str, torch.Tensor]],
+        state: Mapping[str, Any],
     ) -> None:
-        """Begin to write the checkpoint of ``step``; the tensors may change when this returns."""
+        """Begin to write the checkpoint of ``step``; the tensors may change when this returns.
+
+        Args:
+            step: The step.
+            tensors: By section and name; torch logs every entry of the uppermost level, so that
+                sections cost less than one long mapping.
+            state: What is not a tensor, in plain JSON values.
+        """
         self.wait()
         place = self.folder.root / f"step-{step:08d}.part"
         if _leads():
@@ -65,7 +75,7 @@ class CheckpointWriter:
             dist.barrier(self._group)
         self._step, self._state = step, state
         saved = async_save(
-            by_kind(tensors),
+            {section: _apart(named) for section, named in tensors.items() if named},
             storage_writer=HuggingFaceStorageWriter(str(place), save_distributed=True),
             process_group=self._group,
             async_stager=self._stager,
@@ -93,6 +103,20 @@ class CheckpointWriter:
         """Publish what is complete, without waiting."""
         if self._pending is not None and self._pending.done():
             self.wait()
+
+
+def _apart(named: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors, those that share their memory copied: a file holds a tied weight twice.
+
+    A pipeline has a copy of it in each of two stages, and loads each by its own name.
+    """
+    seen: set[int] = set()
+    apart: dict[str, torch.Tensor] = {}
+    for name, tensor in named.items():
+        place = local(tensor).untyped_storage().data_ptr()
+        apart[name] = tensor.detach().clone() if place in seen else tensor
+        seen.add(place)
+    return apart
 
 
 def _leads() -> bool:

@@ -9,15 +9,14 @@ import torch
 from torch import nn
 
 from deepseek.distributed.layout import Layout
+from deepseek.distributed.planning import bubble, wire_bytes
 from deepseek.errors import InputError
 from deepseek.training.config import TrainConfig
 from deepseek.training.data.prepared import Prepared
 from deepseek.training.layout import Share, layout_of, share_of
 from deepseek.training.memory import resident_bytes
 from deepseek.training.model import ModelSource, build_model
-from deepseek.training.plan.bubble import bubble_of
 from deepseek.training.plan.needs import Needs, needs_of
-from deepseek.training.plan.traffic import Traffic, traffic_of
 from deepseek.training.quiet import quiet_transformers
 from deepseek.training.tasks import TASKS, Batch
 from deepseek.units import format_bytes
@@ -35,7 +34,7 @@ class Plan:
         layout: Its processes.
         share: What each takes of a batch.
         needs: The memory of the process that needs most.
-        traffic: What a process sends in a step.
+        wire: Bytes that a process sends in a step.
         bubble: The share of a step in which a stage is idle.
         available: Memory of this machine that is free for all of its processes.
         local: Processes on this machine.
@@ -44,7 +43,7 @@ class Plan:
     layout: Layout
     share: Share
     needs: Needs
-    traffic: Traffic
+    wire: int
     bubble: float
     available: int
     local: int
@@ -63,7 +62,7 @@ class Plan:
             "rows": self.share.rows,
             "micro_batches": self.share.parts,
             "memory": {**asdict(self.needs.memory), "total": self.needs.memory.total},
-            "wire": {**asdict(self.traffic), "total": self.traffic.total},
+            "wire": self.wire,
             "bubble": self.bubble,
             "local_processes": self.local,
             "available": self.available,
@@ -111,20 +110,23 @@ def _plan_of(
     rows = -(-share.rows // share.parts)
     batch = _sample(config, data, rows)
     needs = needs_of(make_model, batch, config, layout, share, program)
-    traffic = traffic_of(
-        needs.parameters,
+    exchanged = wire_bytes(
+        4 * needs.parameters / layout.stages,
         layout,
         config.shard_strategy,
         config.wire,
-        crossing=needs.crossing,
         micro_batches=share.parts,
+        schedule=config.pipeline_schedule,
     )
+    handed_on = 2 * needs.crossing * share.parts  # hidden states down, their gradients up
     return Plan(
         layout=layout,
         share=share,
         needs=needs,
-        traffic=traffic,
-        bubble=bubble_of(config.pipeline_schedule, layout.stages, share.parts),
+        wire=int(exchanged) + handed_on,
+        bubble=bubble(config.pipeline_schedule, layout.stages, share.parts)
+        if layout.stages > 1
+        else 0.0,
         available=psutil.virtual_memory().available + resident_bytes(),
         local=min(world, config.processes),
     )

@@ -10,28 +10,28 @@ from deepseek.distributed.wire import load_wire_state, wire_state
 __all__ = ["owed_tensors", "restore_owed"]
 
 
-def owed_tensors(called: Sequence[nn.Module], rank: int) -> dict[str, torch.Tensor]:
-    """The remainders of the modules that a process calls, under flat names of its own."""
+def owed_tensors(modules: Sequence[nn.Module], rank: int) -> dict[str, torch.Tensor]:
+    """The remainders of the modules that a process calls, under names of its own."""
     return {
         f"{_prefix(rank, number)}{name}": tensor
-        for number, module in enumerate(called)
+        for number, module in enumerate(modules)
         for name, tensor in wire_state(module).items()
     }
 
 
 def restore_owed(
-    called: Sequence[nn.Module], rank: int, tensors: Mapping[str, torch.Tensor]
+    modules: Sequence[nn.Module], rank: int, tensors: Mapping[str, torch.Tensor]
 ) -> None:
     """Give the modules back what ``owed_tensors`` named."""
-    for number, module in enumerate(called):
+    for number, module in enumerate(modules):
         prefix = _prefix(rank, number)
         own = {
-            flat.removeprefix(prefix): tensor
-            for flat, tensor in tensors.items()
-            if flat.startswith(prefix)
+            name.removeprefix(prefix): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(prefix)
         }
         load_wire_state(module, own)
 
 
 def _prefix(rank: int, number: int) -> str:
-    return f"wire.{rank}.{number}:"
+    return f"{rank}.{number}:"
