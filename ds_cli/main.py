@@ -143,9 +143,9 @@ def main(arguments: list[str] | None = None) -> None:
     words = sys.argv[1:] if arguments is None else arguments
     for count in (2, 1):
         name = " ".join(words[:count]).replace("_", "-")
-        if name in COMMANDS:
-            # Past the group: checking its own options would import pydantic for every help.
-            _end_process(load(name).to_typer(), f"deepseek {name}", words[count:])
+        if name in COMMANDS or name in GROUPS:
+            # Past what is above: checking its own options would import pydantic for every help.
+            _end_process(_app_of(name), f"deepseek {name}", words[count:])
     _end_process(_app(), "deepseek", words)
 
 

