@@ -10,6 +10,7 @@ import argparse
 
 import torch
 from measure import alternate, record
+from peak import fp32_peak
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -43,7 +44,8 @@ def dense(length: int, rounds: int, *, causal: bool = False) -> None:
         },
         rounds,
     )
-    _print("attention, causal" if causal else "attention", length, times, 1.15, q.shape[1])
+    figure = "attention, causal" if causal else "attention"
+    _print(figure, length, times, 1.15, q.shape[1], products=0 if causal else 2)
 
 
 def decode(keys: int, rounds: int) -> None:
@@ -74,7 +76,7 @@ def backward(length: int, rounds: int) -> None:
     for a, b in zip(gradients("ours"), gradients("theirs"), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
     times = alternate({name: lambda n=name: gradients(n) for name in results}, rounds)
-    _print("attention, backward", length, times, 1.1, q.shape[1])
+    _print("attention, backward", length, times, 1.1, q.shape[1], products=5)
 
 
 def sparse(length: int, rounds: int) -> None:
@@ -93,9 +95,18 @@ def sparse(length: int, rounds: int) -> None:
     _print("attention, 17 % of blocks", length, times, 5.0, q.shape[1])
 
 
-def _print(figure: str, length: int, times: dict[str, float], bar: float, heads: int) -> None:
+def _print(
+    figure: str, length: int, times: dict[str, float], bar: float, heads: int, products: int = 0
+) -> None:
+    """Print a figure; ``products`` of whole matrices tell the share of the machine's peak."""
     setting = {"length": length, "heads": heads, "depth": DEPTH, "dtype": "float32"}
-    record(figure, setting, times["ours"], times["theirs"], unit="s", peer=PEER, bar=bar)
+    share = None
+    if products:
+        work = products * 2 * heads * length * length * DEPTH / 1e9
+        share = work / times["ours"] / fp32_peak(torch.get_num_threads())
+    record(
+        figure, setting, times["ours"], times["theirs"], unit="s", peer=PEER, bar=bar, share=share
+    )
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ import itertools
 
 import torch
 from measure import alternate, geometric_mean, record
+from peak import fp32_peak
 from torch.nn import functional
 
 from deepseek.kernels import linear, pack_weight
@@ -51,6 +52,7 @@ def measure(m: int, n: int, k: int, dtype: torch.dtype, rounds: int) -> float:
         peer="torch.nn.functional.linear",
         bar=BARS[str(dtype).removeprefix("torch.")][1],
         higher_is_better=True,
+        share=work / times["ours"] / fp32_peak(torch.get_num_threads()),
     )
 
 

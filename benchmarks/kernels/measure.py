@@ -55,8 +55,12 @@ def record(
     peer: str,
     bar: float,
     higher_is_better: bool = False,
+    share: float | None = None,
 ) -> float:
-    """Print one measured figure as a JSON line, and return the ratio; above 1 ours is better."""
+    """Print one measured figure as a JSON line, and return the ratio; above 1 ours is better.
+
+    ``share`` is that of the machine's peak which ours reaches.
+    """
     ratio = ours / theirs if higher_is_better else theirs / ours
     line = {
         "figure": figure,
@@ -66,6 +70,7 @@ def record(
         "unit": unit,
         "peer": peer,
         "ratio": round(ratio, 4),
+        **({} if share is None else {"share_of_peak": round(share, 3)}),
         "bar": bar,
         "met": ratio >= bar,
         "threads": torch.get_num_threads(),

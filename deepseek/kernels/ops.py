@@ -3,16 +3,21 @@
 Importing this module registers them. CUDA tensors go to torch's own operators.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from deepseek.kernels import gemm
 from deepseek.kernels.attend.ops import attention, attention_backward, block_sparse_attention
-from deepseek.kernels.gemm.layout import PackedWeight, unpack_panels
+from deepseek.kernels.gemm.layout import PackedWeight, check_panels
 from deepseek.kernels.gemm.operands import linear_shape
+from deepseek.kernels.int8.elsewhere import quantized_linear_by_torch
 from deepseek.kernels.target import current
 
-__all__ = ["attention", "attention_backward", "block_sparse_attention", "linear"]
+__all__ = [
+    "attention", "attention_backward", "block_sparse_attention", "linear", "quantized_linear",
+]  # fmt: skip
 
 
 @torch.library.custom_op("deepseek::linear", mutates_args=(), device_types="cpu")
@@ -26,7 +31,8 @@ def linear(
     multiply: Tensor | None = None,
 ) -> Tensor:
     """:func:`deepseek.kernels.gemm.linear` with the weight as its panels and number of rows."""
-    return gemm.linear(x, _weight(x, panels, features), bias, activation, residual, multiply)
+    weight = _aligned(_weight(x, panels, features))
+    return gemm.linear(x, weight, bias, activation, residual, multiply)
 
 
 @linear.register_fake
@@ -39,7 +45,7 @@ def _(
     residual: Tensor | None = None,
     multiply: Tensor | None = None,
 ) -> Tensor:
-    weight = PackedWeight(panels, features, x.shape[-1], current())
+    weight = _weight(x, panels, features)
     return x.new_empty(linear_shape(x, weight, bias, activation, residual, multiply))
 
 
@@ -53,10 +59,74 @@ def _(
     residual: Tensor | None = None,
     multiply: Tensor | None = None,
 ) -> Tensor:
-    weight = unpack_panels(panels, features, x.shape[-1])
+    weight = _weight(x, panels, features).unpack()
     return gemm.linear_reference(x, weight, bias, activation, residual, multiply, x.dtype)
 
 
-def _weight(x: Tensor, panels: Tensor, features: int) -> PackedWeight:
-    aligned = panels if panels.data_ptr() % 64 == 0 and panels.is_contiguous() else panels.clone()
-    return PackedWeight(aligned, features, x.shape[-1], current())
+@torch.library.custom_op("deepseek::quantized_linear", mutates_args=(), device_types="cpu")
+def quantized_linear(
+    x: Tensor,
+    panels: Tensor,
+    features: int,
+    layout: str,
+    rounding: str,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    multiply: Tensor | None = None,
+) -> Tensor:
+    """:func:`deepseek.kernels.gemm.linear` with a quantized weight as its fields.
+
+    ``layout`` is its format.
+    """
+    weight = _aligned(_weight(x, panels, features, layout, rounding))
+    return gemm.linear(x, weight, bias, activation, residual, multiply)
+
+
+@quantized_linear.register_fake
+def _(
+    x: Tensor,
+    panels: Tensor,
+    features: int,
+    layout: str,
+    rounding: str,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    multiply: Tensor | None = None,
+) -> Tensor:
+    weight = _weight(x, panels, features, layout, rounding)
+    return x.new_empty(linear_shape(x, weight, bias, activation, residual, multiply))
+
+
+@quantized_linear.register_kernel("cuda")
+def _(
+    x: Tensor,
+    panels: Tensor,
+    features: int,
+    layout: str,
+    rounding: str,
+    bias: Tensor | None = None,
+    activation: str | None = None,
+    residual: Tensor | None = None,
+    multiply: Tensor | None = None,
+) -> Tensor:
+    weight = _weight(x, panels, features, layout, rounding).quantized()
+    return quantized_linear_by_torch(x, weight, rounding, bias, activation, residual, multiply)
+
+
+def _weight(
+    x: Tensor, panels: Tensor, features: int, layout: str = "", rounding: str = ""
+) -> PackedWeight:
+    """The weight, once its panels have been found to be those of its sizes."""
+    weight = PackedWeight(panels, features, x.shape[-1], current(), layout, rounding)
+    check_panels(weight)
+    return weight
+
+
+def _aligned(weight: PackedWeight) -> PackedWeight:
+    """The weight with its panels where kernels may load whole registers from."""
+    panels = weight.panels
+    if panels.data_ptr() % 64 == 0 and panels.is_contiguous():
+        return weight
+    return replace(weight, panels=panels.clone(memory_format=torch.contiguous_format))

@@ -95,16 +95,21 @@ os.register_at_fork(after_in_child=_after_fork)
 
 
 @lru_cache(maxsize=1)
+def _worker() -> Kernel:
+    """The code that every thread of a region runs, kept for as long as the process lives."""
+    return compile_text("deepseek_worker", _WORKER.format(triple=host().triple), host())
+
+
+@lru_cache(maxsize=1)
 def _fork_join() -> Callable[[Any, int], None]:
     """A function (region, team) that runs the worker on so many threads and waits."""
-    worker = compile_text("deepseek_worker", _WORKER.format(triple=host().triple), host())
+    address = _worker().address
     library = _torch_gomp()
     if library is None:
-        return _own_pool(worker.address)
+        return _own_pool(address)
     start = ctypes.CDLL(str(library)).GOMP_parallel
     start.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
     start.restype = None
-    address = worker.address
 
     def fork_join(region: Any, team: int) -> None:
         start(address, region, team, 0)

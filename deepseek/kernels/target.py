@@ -31,7 +31,7 @@ class Target:
         fma: Fused multiply-add of fp32 vectors.
         rounding: A vector instruction that rounds fp32 to an integral value.
         avx2: 256-bit integer vectors.
-        vnni: AVX-512 VNNI, four u8 x s8 products a lane (``vpdpbusd``).
+        vnni: Four u8 x s8 products a lane, in registers of any width (``vpdpbusd``).
         bf16: AVX-512 BF16, two bf16 products a lane (``vdpbf16ps``).
         amx: AMX int8 and bf16 tiles are present; nothing here uses them.
         dotprod: Arm's four s8 products a lane (``sdot``).
@@ -92,7 +92,7 @@ def _x86(name: str, needs: frozenset[str], *, cpu: str = "", amx: bool = False) 
         fma="fma" in needs,
         rounding="sse4.1" in needs,
         avx2="avx2" in needs,
-        vnni="avx512vnni" in needs,
+        vnni=("avx512vnni" if wide else "avxvnni") in needs,
         bf16="avx512bf16" in needs,
         amx=amx,
         needs=needs,
@@ -120,6 +120,7 @@ KNOWN: dict[str, Target] = {
         _x86("x86-64", _SSE2),
         _x86("haswell", _AVX2),
         _x86("znver3", _AVX2 | {"sha", "vaes", "clzero"}),
+        _x86("alderlake", _AVX2 | {"avxvnni", "gfni", "sha", "vaes"}),
         _x86("skylake-avx512", _AVX512),
         _x86("cascadelake", _VNNI),
         _x86("icelake-server", _VNNI | {"avx512vbmi"}),
@@ -174,7 +175,7 @@ def host() -> Target:
         name="host",
         cpu=binding.get_host_cpu_name(),
         features=features_text(features),
-        vnni="avx512vnni" in has,
+        vnni=("avx512vnni" if ablest.avx512 else "avxvnni") in has,
         bf16="avx512bf16" in has and ablest.avx512,
         amx="amx-int8" in has,
         needs=has,

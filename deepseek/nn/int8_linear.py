@@ -5,7 +5,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from deepseek.kernels.int8 import linear_int8
 from deepseek.nn.int8_arithmetic import int8_linear, quantize_weight, weight_sums
+from deepseek.nn.int8_packed import packed_weight, runs_by_kernel
 
 __all__ = ["Int8Linear"]
 
@@ -13,8 +15,9 @@ __all__ = ["Int8Linear"]
 class Int8Linear(nn.Module):
     """A linear layer with INT8 weights (a scale per channel) and INT8 activations (per token).
 
-    For inference only: no gradient flows through it. The names of its tensors are those of the
-    compressed-tensors format.
+    For inference only: no gradient flows through it. On the CPU the kernels of
+    :mod:`deepseek.kernels.int8` compute it where they can, for the same result. The names of its
+    tensors are those of the compressed-tensors format.
 
     Attributes:
         weight: INT8, ``[out_features, in_features]``.
@@ -81,7 +84,11 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer: ``[..., in_features]`` to ``[..., out_features]``."""
-        return int8_linear(x, self.weight, self.weight_scale, self.bias, self.sums)
+        weight, scale, bias = self.weight, self.weight_scale, self.bias
+        if runs_by_kernel(x, weight, scale, bias):
+            packed = packed_weight(weight, scale, symmetric=self.symmetric)
+            return linear_int8(x, packed, bias)
+        return int8_linear(x, weight, scale, bias, self.sums)
 
     def extra_repr(self) -> str:
         """The sizes, as ``nn.Linear`` shows them."""

@@ -1,6 +1,4 @@
-"""Targets under test, and a cache of their own for the tests."""
-
-import os
+"""Targets under test."""
 
 import pytest
 import torch
@@ -9,16 +7,6 @@ from deepseek.errors import InputError
 from deepseek.kernels.target import KNOWN, Target, host, runs_here
 
 RUNNABLE = [target for target in KNOWN.values() if runs_here(target)]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _own_cache(tmp_path_factory):
-    """Kernels compiled by the tests are kept for the tests' processes alone."""
-    os.environ["DEEPSEEK_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    os.environ.pop("DEEPSEEK_TARGET", None)
-    os.environ.pop("DEEPSEEK_DUMP_IR", None)
-    yield
-    del os.environ["DEEPSEEK_CACHE"]
 
 
 @pytest.fixture(params=[host(), *RUNNABLE], ids=lambda target: target.name)

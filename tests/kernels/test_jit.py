@@ -12,8 +12,10 @@ from deepseek.kernels import jit
 from deepseek.kernels.cache import default_cache
 from deepseek.kernels.emit import Arguments, Module
 from deepseek.kernels.gemm.driver import build_linear
+from deepseek.kernels.gemm.grouped import build_grouped_microkernel
 from deepseek.kernels.gemm.microkernel import build_microkernel
-from deepseek.kernels.gemm.spec import FORMATS, Epilogue, tile_for
+from deepseek.kernels.gemm.rows import build_rows
+from deepseek.kernels.gemm.spec import FORMATS, Epilogue, GroupedFormat, int8_format, tile_for
 from deepseek.kernels.target import KNOWN, host
 
 ARGUMENTS = Arguments(x="pointer", factor="float", count="int")
@@ -123,14 +125,21 @@ def test_dump(fresh, monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", FORMATS)
 def test_linear_compiles_for_every_target(known, name):
     """Also for processors that this is not; and nothing in it calls a library."""
-    if name == "bf16" and not known.bf16:
-        pytest.skip("the processor has no bf16 products")
-    epilogue = Epilogue("bfloat16", "gelu", "bfloat16", "float32", "bfloat16")
-    for module in (
-        build_linear(known, name, epilogue),
-        build_microkernel(known, name, 1),
-        build_microkernel(known, name, tile_for(known).rows),
-    ):
+    wanted = {"bf16": "bf16", "u8s8": "vnni", "s8s8": "dotprod"}.get(name)
+    if wanted and not getattr(known, wanted):
+        pytest.skip(f"the processor has no {wanted} products")
+    scheme = FORMATS[name]
+    grouped = isinstance(scheme, GroupedFormat)
+    microkernel = build_grouped_microkernel if grouped else build_microkernel
+    modules = [
+        build_linear(known, name, Epilogue("bfloat16", "gelu", "bfloat16", "float32", "bfloat16")),
+        microkernel(known, name, 1),
+        microkernel(known, name, tile_for(known).rows),
+    ]
+    if scheme.quantized:
+        roundings = ["blocks"] if grouped else ["symmetric", "asymmetric"]
+        modules += [build_rows(known, name, rounding, "bfloat16") for rounding in roundings]
+    for module in modules:
         text = jit.assembly(str(module), known)
         words = [line.split()[:2] for line in text.splitlines()]
         called = {line[1] for line in words if line[:1] in (["callq"], ["bl"])}
@@ -147,6 +156,40 @@ def test_microkernels_use_what_the_processor_has():
     assert "fmla" in text("neoverse-n1", "fp32")
     assert "mulps" in text("x86-64", "fp32")
     assert "vfmadd" not in text("x86-64", "fp32")
+
+
+@pytest.mark.parametrize(
+    ("name", "products", "pairs"),
+    [
+        ("x86-64", "pmaddwd", "pmaddwd"),
+        ("haswell", "vpmaddwd", "vpmaddwd"),
+        ("alderlake", "{vex}\tvpdpbusd", "{vex}\tvpdpwssd"),
+        ("skylake-avx512", "vpmaddwd", "vpmaddwd"),
+        ("icelake-server", "\tvpdpbusd", "\tvpdpwssd"),
+        ("aarch64", "mla\t", "mla\t"),
+        ("neoverse-n1", "sdot\t", "mla\t"),
+    ],
+)
+def test_integer_products_use_what_the_processor_has(name, products, pairs):
+    known = KNOWN[name]
+    wide = "%zmm" if known.avx512 else "%ymm" if known.avx2 else "%xmm"
+    for module, expected in (
+        (build_microkernel(known, int8_format(known).name, 4), products),
+        (build_grouped_microkernel(known, "w4g128", 4), pairs),
+        (build_grouped_microkernel(known, "w8g128", 4), pairs),
+    ):
+        text = jit.assembly(str(module), known)
+        assert expected in text
+        assert wide in text or known.architecture != "x86_64"
+
+
+@pytest.mark.parametrize("name", ["haswell", "alderlake", "icelake-server", "neoverse-n1"])
+def test_sums_of_integers_stay_in_registers(name):
+    known = KNOWN[name]
+    module = build_microkernel(known, int8_format(known).name, tile_for(known).rows)
+    lines = jit.assembly(str(module), known).splitlines()
+    assert not [line for line in lines if "mm" in line and "(%rsp" in line]
+    assert not [line for line in lines if "[sp" in line and "q" in line.split()[1]]
 
 
 @pytest.mark.parametrize("name", ["haswell", "znver4"])

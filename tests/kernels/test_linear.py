@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deepseek.errors import InputError
 from deepseek.kernels import gemm
-from deepseek.kernels.gemm.plan import plan_product
+from deepseek.kernels.gemm.plan import plan_product, workspace_tiles
 from deepseek.kernels.gemm.spec import ACTIVATIONS, FORMATS, Tile, tile_for
 from deepseek.kernels.target import KNOWN, host
 
@@ -255,13 +255,13 @@ def test_plan_covers_the_product(m, n, k, threads):
     assert max(heights) <= tile.rows
     assert max(heights) - min(heights) <= 1
     assert 2 * plan.steps + plan.half == k
-    assert plan.block_rows * plan.row_blocks >= plan.row_panels
-    assert plan.block_rows * (plan.row_blocks - 1) < plan.row_panels
+    assert plan.block_columns * plan.column_blocks >= plan.column_panels
+    assert plan.block_columns * (plan.column_blocks - 1) < plan.column_panels
     assert plan.block_steps * plan.step_blocks >= plan.steps
-    column_blocks = plan.units // plan.row_blocks
-    assert plan.block_columns * column_blocks >= plan.column_panels
-    assert plan.block_columns * (column_blocks - 1) < plan.column_panels
-    assert plan.step_blocks == 1 or plan.block_rows * plan.block_columns <= 64
+    row_blocks = plan.units // plan.column_blocks
+    assert plan.block_rows * row_blocks >= plan.row_panels
+    assert plan.block_rows * (row_blocks - 1) < plan.row_panels
+    assert plan.step_blocks == 1 or plan.block_rows * plan.block_columns <= workspace_tiles(tile)
 
 
 def test_tiles():

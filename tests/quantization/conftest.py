@@ -11,6 +11,9 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from deepseek.nn.int8_arithmetic import int8_linear_reference
+from deepseek.nn.int8_linear import Int8Linear
+
 WORDS = [f"w{number}" for number in range(60)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
@@ -102,6 +105,17 @@ def tiny():
 def inputs():
     """Builds inputs for a model, some of them padded: ``inputs(model, records=4)``."""
     return _inputs
+
+
+@pytest.fixture
+def in_floats(monkeypatch):
+    """Makes our layers add floating-point products, as the library does, instead of integers."""
+
+    def forward(layer, x):
+        tensors = layer.weight, layer.weight_scale, layer.bias, layer.sums
+        return int8_linear_reference(x, *tensors)
+
+    return lambda: monkeypatch.setattr(Int8Linear, "forward", forward)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from safetensors import safe_open
 
 import deepseek
 from deepseek.errors import InputError
-from deepseek.nn.int8_arithmetic import int8_linear_reference
 from deepseek.nn.int8_linear import Int8Linear
 from deepseek.quantization.quantize import quantize
 from deepseek.quantization.write import write_folder
@@ -50,16 +49,6 @@ def test_loads_here_with_the_same_outputs(tmp_path, tiny, inputs, name, changes)
     with torch.inference_mode():
         given = inputs(model, seed=1)
         assert torch.equal(first(loaded(**given)), first(quantized(**given)))
-
-
-@pytest.fixture
-def in_floats(monkeypatch):
-    """Makes our layers add floating-point products, as the library does, instead of integers."""
-
-    def switch():
-        monkeypatch.setattr("deepseek.nn.int8_linear.int8_linear", int8_linear_reference)
-
-    return switch
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from deepseek.kernels.attend.operands import needs_dispatcher
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from deepseek.kernels.attend.blocks import BlockLists
 
 __all__ = ["attention", "block_sparse_attention"]
@@ -47,7 +48,7 @@ def attention(
     Raises:
         InputError: A shape, dtype or device does not fit.
     """
-    if _needs_dispatcher(q, k, v, mask):
+    if needs_dispatcher(q, k, v, mask):
         from deepseek.kernels.attend import ops
 
         dense: tuple[Tensor, Tensor] = ops.attention(q, k, v, mask, causal, scale)
@@ -81,7 +82,7 @@ def block_sparse_attention(
         causal: Whether query i sees only the keys up to ``i + M - N``.
         scale: ``1 / sqrt(D)`` unless given.
     """
-    if _needs_dispatcher(q, k, v, mask):
+    if needs_dispatcher(q, k, v, mask):
         from deepseek.kernels.attend import ops
 
         sparse: tuple[Tensor, Tensor] = ops.block_sparse_attention(
@@ -91,15 +92,3 @@ def block_sparse_attention(
     from deepseek.kernels.attend.launch import run_forward
 
     return run_forward(q, k, v, mask, causal, scale, blocks)
-
-
-def _needs_dispatcher(*operands: Tensor | None) -> bool:
-    """Whether torch must see the call: for autograd, another device, tracing, tensor subclasses."""
-    if torch.compiler.is_compiling():
-        return True
-    recording = torch.is_grad_enabled()
-    return any(
-        type(operand) is not Tensor or not operand.is_cpu or (recording and operand.requires_grad)
-        for operand in operands
-        if operand is not None
-    )

@@ -21,21 +21,23 @@ from typing import TYPE_CHECKING
 
 from deepseek.kernels.attend.forward import blocks_of_keys, symbol
 from deepseek.kernels.attend.pack import ELEMENTS, emit_copy
-from deepseek.kernels.attend.product import Product, emit_product
-from deepseek.kernels.attend.scores import LOG2E, LOWEST, emit_hide, emit_mask, see
+from deepseek.kernels.attend.product import Grid, emit_multiply
+from deepseek.kernels.attend.scores import LOG2E, LOWEST, emit_hide, emit_mask, places, see
 from deepseek.kernels.attend.spec import tile_for
 from deepseek.kernels.emit import I64, POINTER, VOID, Arguments, Module, math
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import SimpleNamespace
 
     from deepseek.kernels.attend.spec import Form
-    from deepseek.kernels.emit import Array, Function, Value
+    from deepseek.kernels.emit import Array, Function, Operand, Task, Value
     from deepseek.kernels.target import Target
 
 __all__ = ["ARGUMENTS", "build_backward"]
 
 ARGUMENTS = Arguments(
+    product="pointer",  # its kernel
     q="pointer", grad="pointer", lse="pointer", delta="pointer",
     key_rows="pointer", key_columns="pointer", value_columns="pointer",
     dq="pointer", dk="pointer", dv="pointer",
@@ -50,6 +52,7 @@ ARGUMENTS = Arguments(
     list_batch="int", list_head="int",
     grad_batch="int", grad_head="int", grad_row="int",
     dq_batch="int", dq_head="int", dq_row="int",
+    k_batch="int", k_head="int", k_row="int",  # of `key_rows`
     shares="int",  # of the blocks of queries
 )  # fmt: skip
 
@@ -57,7 +60,6 @@ ARGUMENTS = Arguments(
 def build_backward(target: Target, form: Form) -> Module:
     """The module of one backward kernel: any number of heads, queries and keys."""
     module = Module(symbol("backward", form), target)
-    _emit_products(module, form)
     emit_hide(module, form)
     if form.mask is not None:
         emit_mask(module, form)
@@ -70,6 +72,7 @@ def build_backward(target: Target, form: Form) -> Module:
         weights, slopes = f.scratch(block * block), f.scratch(block * block)
         sums = f.scratch(block * depth)
         kv_heads = a.heads // a.group
+        multiply, add = (_product(f, adds=adds) for adds in (False, True))
         for unit in f.range(f.begin, f.end):
             share, kv = unit % a.shares, unit // a.shares
             batch = kv // kv_heads
@@ -91,26 +94,30 @@ def build_backward(target: Target, form: Form) -> Module:
                     lse, delta = (f.array(x).at(line + first).pointer for x in (a.lse, a.delta))
 
                     for key_block in blocks_of_keys(f, form, a, batch, head, query_block, count):
-                        packed = (kv * a.key_blocks + key_block) * block
-                        key_rows, key_columns, value_columns = (
-                            f.array(operand).at(packed * width).pointer
-                            for operand, width in (
-                                (a.key_rows, depth),
-                                (a.key_columns, depth),
-                                (a.value_columns, value_depth),
-                            )
-                        )
-                        w, s, q, g = (x.pointer for x in (weights, slopes, queries, grads))
-                        f.call("score", VOID, q, key_columns, w, rows, a.depth)
-                        see(f, form, a, weights, batch, head, first, count, key_block)
-                        f.call("slope", VOID, g, value_columns, s, rows, a.value_depth)
-                        f.call("slopes", VOID, w, s, lse, delta, count)
                         here = key_block * block
-                        keys = f.index(block)
-                        f.call("give_values", VOID, w, g, dv.at(here * value_depth).pointer, keys,
-                               count)  # fmt: skip
-                        f.call("give_keys", VOID, s, q, dk.at(here * depth).pointer, keys, count)
-                        f.call("give_queries", VOID, s, key_rows, sums.pointer, rows, keys)
+                        keys = f.minimum(a.key_count - here, block)
+                        packed = (kv * a.key_blocks + key_block) * block
+                        key_columns, value_columns = (
+                            Grid(f.array(operand).at(packed * width), block)
+                            for operand, width in (
+                                (a.key_columns, depth), (a.value_columns, value_depth))
+                        )  # fmt: skip
+                        key_rows = f.array(a.key_rows).at(
+                            batch * a.k_batch + (kv % kv_heads) * a.k_head + here * a.k_row
+                        )
+                        q, g = Grid(queries, depth), Grid(grads, value_depth)
+                        w, s = Grid(weights, block), Grid(slopes, block)
+
+                        multiply(q, key_columns, w, rows, a.depth, block)
+                        see(f, form, a, weights, batch, head, first, count, key_block)
+                        multiply(g, value_columns, s, rows, a.value_depth, block)
+                        f.call(
+                            "slopes", VOID, weights.pointer, slopes.pointer, lse, delta, count
+                        )
+                        add(w.transposed, g, Grid(dv.at(here * value_depth), value_depth), block,
+                            count, value_depth)  # fmt: skip
+                        add(s.transposed, q, Grid(dk.at(here * depth), depth), block, count, depth)
+                        add(s, Grid(key_rows, a.k_row), Grid(sums, depth), rows, keys, depth)
 
                     dq = f.array(a.dq, ELEMENTS[form.dtype])
                     dq = dq.at(batch * a.dq_batch + head * a.dq_head + first * a.dq_row)
@@ -118,29 +125,14 @@ def build_backward(target: Target, form: Form) -> Module:
     return module
 
 
-def _emit_products(module: Module, form: Form) -> None:
-    """The five products; the two that sum over queries read their left operand transposed."""
-    block, depth, value_depth = form.block, form.depth, form.value_depth
+def _product(f: Task, *, adds: bool) -> Callable[..., None]:
+    def product(
+        a: Grid, b: Grid, c: Grid, rows: Operand, steps: Operand, columns: int
+    ) -> None:
+        kernel = f.arguments.product
+        emit_multiply(f, kernel, a, b, c, rows=rows, steps=steps, columns=columns, adds=adds)
 
-    def product(name: str, a_row: int, a_step: int, columns: int, *, adds: bool) -> None:
-        emit_product(
-            module,
-            name,
-            Product(
-                a_row=a_row,
-                a_step=a_step,
-                b_step=columns,
-                c_row=columns,
-                columns=columns,
-                adds=adds,
-            ),
-        )
-
-    product("score", depth, 1, block, adds=False)
-    product("slope", value_depth, 1, block, adds=False)
-    product("give_values", 1, block, value_depth, adds=True)
-    product("give_keys", 1, block, depth, adds=True)
-    product("give_queries", block, 1, depth, adds=True)
+    return product
 
 
 def _emit_slopes(module: Module, form: Form) -> None:
@@ -159,7 +151,7 @@ def _emit_slopes(module: Module, form: Form) -> None:
             none = sum_.equals(float("-inf"))
             top = f.select(none, f.full(-LOWEST), sum_ * LOG2E)
             offset = delta.spread(row)
-            for place in range(0, form.block, f.lanes):
+            for place in places(f, form):
                 at = row * form.block + place
                 weight = math.exp2(scores.load(at) - top, short=True)
                 scores.store(weight, at)

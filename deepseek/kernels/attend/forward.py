@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from deepseek.kernels.attend.few import emit_gather_rows, emit_score_rows
 from deepseek.kernels.attend.pack import ELEMENTS, emit_copy
-from deepseek.kernels.attend.product import Product, emit_product
+from deepseek.kernels.attend.product import Grid, emit_multiply
 from deepseek.kernels.attend.scores import LOWEST, emit_absorb, emit_hide, emit_mask, see
 from deepseek.kernels.attend.spec import tile_for
 from deepseek.kernels.emit import F32, I32, I64, VOID, Arguments, Module, math
@@ -43,6 +43,7 @@ Multiply = Callable[..., tuple[Step, Step]]
 """Finds a block of keys and of values; returns how to make scores of it, and how to add values."""
 
 ARGUMENTS = Arguments(
+    product="pointer",  # its kernel
     q="pointer", keys="pointer", values="pointer", out="pointer", lse="pointer",
     mask="pointer", starts="pointer", indices="pointer",
     scale="float",  # over ln 2
@@ -54,7 +55,7 @@ ARGUMENTS = Arguments(
     mask_batch="int", mask_head="int", mask_row="int",
     list_batch="int", list_head="int",  # of `starts`
     out_batch="int", out_head="int", out_row="int",
-    k_batch="int", k_head="int", k_row="int",  # read only where nothing is packed
+    k_batch="int", k_head="int", k_row="int",  # read only where keys are not packed
     v_batch="int", v_head="int", v_row="int",
 )  # fmt: skip
 """Those from ``mask`` to ``list_head`` are the backward kernel's too."""
@@ -65,7 +66,7 @@ def build_forward(target: Target, form: Form) -> Module:
     module = Module(symbol("forward", form), target)
     tile_rows = tile_for(target).rows
     block, depth, value_depth = form.block, form.depth, form.value_depth
-    multiply = _emit_few(module, form) if form.few else _emit_products(module, form)
+    multiply = _emit_few(module, form) if form.few else _products(form)
     emit_hide(module, form)
     if form.mask is not None:
         emit_mask(module, form)
@@ -102,30 +103,33 @@ def build_forward(target: Target, form: Form) -> Module:
     return module
 
 
-def _emit_products(module: Module, form: Form) -> Multiply:
-    """Products with packed keys and values."""
+def _products(form: Form) -> Multiply:
+    """Products with packed keys, and with values that are packed or as they are."""
     block, depth, value_depth = form.block, form.depth, form.value_depth
-    score = Product(a_row=depth, b_step=block, c_row=block, columns=block, adds=False)
-    gather = Product(
-        a_row=block, b_step=value_depth, c_row=value_depth, columns=value_depth, adds=True
-    )
-    emit_product(module, "score", score)
-    emit_product(module, "gather", gather)
 
     def multiply(
         f: Function, a: SimpleNamespace, batch: Value, head: Value, key_block: Value, rows: Value,
         _count: Value,
     ) -> tuple[Step, Step]:  # fmt: skip
-        packed = ((batch * (a.heads // a.group) + head) * a.key_blocks + key_block) * block
-        keys = f.array(a.keys).at(packed * depth).pointer
-        values = f.array(a.values).at(packed * value_depth).pointer
+        first = key_block * block
+        packed = (batch * (a.heads // a.group) + head) * a.key_blocks + key_block
+        keys = Grid(f.array(a.keys).at(packed * (block * depth)), block)
+        values = f.array(a.values).at(batch * a.v_batch + head * a.v_head + first * a.v_row)
+        here = f.minimum(a.key_count - first, block)
 
-        def step(name: str, right: Value, steps: Value) -> Step:
-            return lambda left, into: f.call(
-                name, VOID, left.pointer, right, into.pointer, rows, steps
-            )
+        def score(queries: Array, scores: Array) -> None:
+            emit_multiply(
+                f, a.product, Grid(queries, depth), keys, Grid(scores, block),
+                rows=rows, steps=a.depth, columns=block, adds=False,
+            )  # fmt: skip
 
-        return step("score", keys, a.depth), step("gather", values, f.index(block))
+        def gather(weights: Array, sums: Array) -> None:
+            emit_multiply(
+                f, a.product, Grid(weights, block), Grid(values, a.v_row), Grid(sums, value_depth),
+                rows=rows, steps=here, columns=value_depth, adds=True,
+            )  # fmt: skip
+
+        return score, gather
 
     return multiply
 

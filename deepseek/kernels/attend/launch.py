@@ -12,6 +12,7 @@ from torch import Tensor
 from deepseek.kernels import parallel
 from deepseek.kernels.attend import backward, forward
 from deepseek.kernels.attend import pack as packing
+from deepseek.kernels.attend.product import build_product
 from deepseek.kernels.attend.operands import (
     DTYPES,
     Sizes,
@@ -48,26 +49,29 @@ def run_forward(
     target: Target | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The result and the log-sum-exp of an attention; see :func:`attention`."""
-    target = target or current()
     listed = None if lists is None else (lists.starts.shape, lists.block, lists.most)
-    key = (_look(q), _look(k), _look(v), _look(mask), causal, scale, listed, target)
+    key = (
+        q.dtype, q.shape, q.stride(), k.dtype, k.shape, k.stride(), v.dtype, v.shape, v.stride(),
+        None if mask is None else _look(mask), causal, scale, listed, target,
+    )  # fmt: skip
     plan = _plans.get(key)
     if plan is None:
         if len(_plans) >= _MOST_PLANS:
             _plans.clear()
-        plan = _plans[key] = _plan(q, k, v, mask, causal, scale, lists, target)
+        plan = _plans[key] = _plan(q, k, v, mask, causal, scale, lists, target or current())
     sizes = plan.sizes
-    out = result(q, sizes.heads, sizes.queries, sizes.value_depth)
+    out = plan.result(q)
     lse = q.new_empty(sizes.scores[:3], dtype=torch.float32)
     if plan.kernel is None:
         return out.zero_(), lse.fill_(-inf)
 
-    q, k, v = with_dense_rows(q), with_dense_rows(k), with_dense_rows(v)
+    if not plan.dense:
+        q, k, v = with_dense_rows(q), with_dense_rows(k), with_dense_rows(v)
     if mask is not None:
         mask, _ = mask_view(mask, sizes)
     keys, values = plan.keys(k), plan.values(v)
     arguments = plan.arguments(
-        q.data_ptr(), keys.data_ptr(), values.data_ptr(), out.data_ptr(), lse.data_ptr(),
+        plan.product, q.data_ptr(), keys.data_ptr(), values.data_ptr(), out.data_ptr(), lse.data_ptr(),
         *_addresses(mask, lists),
     )  # fmt: skip
     parallel.run(plan.kernel, arguments, plan.units, plan.chunk)
@@ -80,7 +84,10 @@ class _Plan:
 
     Attributes:
         sizes: Of the attention.
+        result: Makes the tensor for it, from the queries.
+        dense: Whether the values of a row lie side by side in all operands.
         kernel: What to run; None where there are no scores.
+        product: The address of the product that it calls.
         keys: Brings keys into the kernel's layout; ``values`` likewise.
         arguments: The kernel's arguments from their addresses.
         units: Units of work.
@@ -88,7 +95,10 @@ class _Plan:
     """
 
     sizes: Sizes
+    result: Callable[[Tensor], Tensor]
+    dense: bool = True
     kernel: Kernel | None = None
+    product: int = 0
     keys: Callable[[Tensor], Tensor] = lambda k: k
     values: Callable[[Tensor], Tensor] = lambda v: v
     arguments: Callable[..., bytes] = forward.ARGUMENTS.pack
@@ -99,12 +109,10 @@ class _Plan:
 _plans: dict[Hashable, _Plan] = {}
 
 
-def _look(operand: Tensor | None) -> Hashable:
-    """All of a tensor but its address and content."""
-    if operand is None:
-        return None
-    recording = operand.requires_grad and torch.is_grad_enabled()
-    return operand.dtype, operand.shape, operand.stride(), operand.device, recording
+def _look(mask: Tensor) -> Hashable:
+    """All of a mask but its address and content."""
+    recording = mask.requires_grad and torch.is_grad_enabled()
+    return mask.dtype, mask.shape, mask.stride(), mask.device, recording
 
 
 def _plan(
@@ -121,32 +129,39 @@ def _plan(
     sizes = sizes_of(q, k, v, mask)
     if lists is not None:
         lists.check(sizes)
+    shape = sizes.heads, sizes.queries, sizes.value_depth
+    out = result(q, *shape)
+    like_q = (out.shape, out.stride()) == (q.shape, torch.empty_like(q).stride())
+    make = torch.empty_like if like_q else lambda q: result(q, *shape)
     if 0 in sizes.scores:
-        return _Plan(sizes)
+        return _Plan(sizes, make)
     mask, mask_dtype = mask_view(mask, sizes)
-    out = result(q, sizes.heads, sizes.queries, sizes.value_depth)
+    dense = all(with_dense_rows(operand) is operand for operand in (q, k, v))
     q, k, v = (with_dense_rows(operand) for operand in (q, k, v))
     form = _form(q, sizes, mask_dtype, lists, target)
     few = sizes.queries <= FEW
+    if few:
+        keys, values = _lying(k), _lying(v)
+    else:
+        keys = _packed(k, form.depth, form, target, transposed=True)
+        values = _rows(v, form.value_depth, form, target)
     work = min(form.block, sizes.queries) * sizes.keys * (sizes.depth + sizes.value_depth)
-    plan = _Plan(
+    return _Plan(
         sizes,
+        make,
+        dense,
         kernel(forward.build_forward, replace(form, few=few), target=target),
+        0 if few else kernel(build_product, target=target).address,
+        keys.bring,
+        values.bring,
         arguments=forward.ARGUMENTS.bind(
             *_common(sizes, form, q, mask, causal, scale, lists),
             *out.stride()[:3],
-            *k.stride()[:3],
-            *v.stride()[:3],
+            *keys.strides,
+            *values.strides,
         ),
         units=sizes.batch * sizes.heads * -(-sizes.queries // form.block),
         chunk=max(1, _WORTH_A_THREAD // max(work, 1)),
-    )
-    if few:
-        return plan
-    return replace(
-        plan,
-        keys=_packer(k, form.depth, form, target, transposed=True),
-        values=_packer(v, form.value_depth, form, target, transposed=False),
     )
 
 
@@ -163,10 +178,38 @@ def _form(
     )
 
 
-def _packer(
-    rows: Tensor, width: int, form: Form, target: Target, *, transposed: bool
-) -> Callable[[Tensor], Tensor]:
-    """A function that lays operands that look like ``rows``, ``(B, G, M, D)``, out in blocks."""
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How keys or values are handed to a kernel.
+
+    Attributes:
+        bring: Lays out an operand that looks like the one this was made for.
+        strides: Elements from a batch, a head, a row to the next, after that.
+    """
+
+    bring: Callable[[Tensor], Tensor]
+    strides: tuple[int, ...]
+
+
+def _lying(rows: Tensor) -> _Layout:
+    """Rows as they lie."""
+    return _Layout(lambda rows: rows, rows.stride()[:3])
+
+
+def _rows(rows: Tensor, width: int, form: Form, target: Target) -> _Layout:
+    """Rows of ``width`` fp32 values: as they lie where they are that, else packed.
+
+    Rows far apart share few sets of the first-level cache; to read them often costs more than to
+    pack them once.
+    """
+    close = rows.stride(2) <= 2 * width or rows.shape[2] == 1
+    if rows.dtype == torch.float32 and rows.shape[-1] == width and close:
+        return _lying(rows)
+    return _packed(rows, width, form, target, transposed=False)
+
+
+def _packed(rows: Tensor, width: int, form: Form, target: Target, *, transposed: bool) -> _Layout:
+    """Rows ``(B, G, M, D)`` in padded blocks of fp32."""
     batch, heads, length, depth = rows.shape
     block, blocks = form.block, -(-length // form.block)
     units = batch * heads * blocks
@@ -179,7 +222,8 @@ def _packer(
         parallel.run(run, bound(rows.data_ptr(), packed.data_ptr()), units, chunk)
         return packed
 
-    return pack
+    a_head = blocks * block * width
+    return _Layout(pack, (heads * a_head, a_head, width))
 
 
 def _addresses(mask: Tensor | None, lists: BlockLists | None) -> tuple[int, int, int]:
@@ -240,9 +284,10 @@ def run_backward(
     form = _form(q, sizes, mask_dtype, lists, target)
     run = kernel(backward.build_backward, form, target=target)
     grad, q, k, v = (with_dense_rows(operand) for operand in (grad.to(q.dtype), q, k, v))
-    key_rows = _packer(k, form.depth, form, target, transposed=False)(k)
-    key_columns = _packer(k, form.depth, form, target, transposed=True)(k)
-    value_columns = _packer(v, form.value_depth, form, target, transposed=True)(v)
+    lines = _rows(k, form.depth, form, target)
+    key_rows = lines.bring(k)
+    key_columns = _packed(k, form.depth, form, target, transposed=True).bring(k)
+    value_columns = _packed(v, form.value_depth, form, target, transposed=True).bring(v)
 
     kv = sizes.batch * sizes.kv_heads
     query_blocks, key_blocks = -(-sizes.queries // form.block), -(-sizes.keys // form.block)
@@ -253,10 +298,11 @@ def run_backward(
         for width in (form.depth, form.value_depth)
     )
     arguments = backward.ARGUMENTS.pack(
+        kernel(build_product, target=target).address,
         *(x.data_ptr() for x in (
             q, grad, lse, delta, key_rows, key_columns, value_columns, dq, dk, dv)),
         *_addresses(mask, lists), *_common(sizes, form, q, mask, causal, scale, lists),
-        *grad.stride()[:3], *dq.stride()[:3], shares,
+        *grad.stride()[:3], *dq.stride()[:3], *lines.strides, shares,
     )  # fmt: skip
     parallel.run(run, arguments, kv * shares)
     return dq, _summed(dk, k), _summed(dv, v)

@@ -8,7 +8,7 @@ from torch import Tensor
 from deepseek.errors import InputError
 from deepseek.kernels.attend.spec import MOST_DEPTH
 
-__all__ = ["DTYPES", "Sizes", "mask_view", "result", "sizes_of", "with_dense_rows"]
+__all__ = ["DTYPES", "Sizes", "mask_view", "needs_dispatcher", "result", "sizes_of", "with_dense_rows"]
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
 """The dtypes of queries, keys and values, and their names."""
@@ -124,3 +124,15 @@ def result(like: Tensor, heads: int, length: int, depth: int) -> Tensor:
     if like.stride(1) < like.stride(2) and like.shape[1] > 1:
         return like.new_empty(batch, length, heads, depth).transpose(1, 2)
     return like.new_empty(batch, heads, length, depth)
+
+
+def needs_dispatcher(*operands: Tensor | None) -> bool:
+    """Whether torch must see the call: for autograd, another device, tracing, tensor subclasses."""
+    if torch.compiler.is_compiling():
+        return True
+    recording = torch.is_grad_enabled()
+    return any(
+        type(operand) is not Tensor or not operand.is_cpu or (recording and operand.requires_grad)
+        for operand in operands
+        if operand is not None
+    )

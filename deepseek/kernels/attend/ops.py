@@ -14,7 +14,7 @@ from torch import Tensor
 from deepseek.kernels.attend import cuda
 from deepseek.kernels.attend.blocks import BlockLists
 from deepseek.kernels.attend.launch import run_backward, run_forward
-from deepseek.kernels.attend.operands import result, sizes_of
+from deepseek.kernels.attend.operands import needs_dispatcher, result, sizes_of
 
 __all__ = ["attention", "attention_backward", "block_sparse_attention"]
 
@@ -185,9 +185,13 @@ def _keep_sparse(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor
 def _backward(ctx: Any, grad: Tensor, grad_lse: Tensor | None) -> tuple[Tensor | None, ...]:
     q, k, v, out, lse, starts, indices, mask = ctx.saved_tensors
     block, causal, scale = ctx.others
-    gradients = attention_backward(
-        grad, grad_lse, q, k, v, out, lse, starts, indices, block, mask, causal, scale
-    )
+    if needs_dispatcher(grad, grad_lse, q, k, v, mask):
+        gradients = attention_backward(
+            grad, grad_lse, q, k, v, out, lse, starts, indices, block, mask, causal, scale
+        )
+    else:
+        lists = _lists(starts, indices, block)
+        gradients = run_backward(grad, grad_lse, q, k, v, out, lse, mask, causal, scale, lists)
     return *gradients, *ctx.unused
 
 

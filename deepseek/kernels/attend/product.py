@@ -1,4 +1,4 @@
-"""Products of small matrices that lie in the first-level cache: ``c (+)= a @ b``.
+"""The product of small matrices that lie in the first-level cache: ``c = a @ b``, or ``c += a @ b``.
 
 ::
 
@@ -10,7 +10,8 @@
                            +-----------+
                                c, a tile at a time in registers
 
-The left operand may be read transposed: its values are broadcast one by one, from anywhere.
+Sizes and distances are arguments, so that all products of attention, forward and backward, with
+operands packed or as they lie, are calls of one kernel.
 """
 
 from __future__ import annotations
@@ -19,85 +20,122 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deepseek.kernels.attend.spec import tile_for
-from deepseek.kernels.emit import I64, POINTER
+from deepseek.kernels.emit import I64, POINTER, VOID, Module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from deepseek.kernels.emit import Array, Function, Module
+    from deepseek.kernels.emit import Array, Function, Operand, Value
+    from deepseek.kernels.target import Target
 
-__all__ = ["Product", "emit_product"]
+__all__ = ["Grid", "build_product", "emit_multiply"]
+
+_PARAMETERS = {
+    "a": POINTER, "a_row": I64, "a_step": I64, "b": POINTER, "b_step": I64,
+    "c": POINTER, "c_row": I64, "rows": I64, "steps": I64, "vectors": I64, "adds": I64,
+}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """Where the operands' elements are; distances in elements.
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A matrix of fp32 in memory; distances in elements.
 
     Attributes:
-        a_row: From one row of ``a`` to the next.
-        a_step: From one column of ``a`` to the next.
-        b_step: From one row of ``b`` to the next.
-        c_row: From one row of ``c`` to the next.
-        columns: Of ``b`` and ``c``: whole vector registers.
+        corner: Its first element.
+        row: From one row to the next.
+        column: From one column to the next, which is 1 except in a left operand.
+    """
+
+    corner: Array
+    row: Operand
+    column: Operand = 1
+
+    @property
+    def transposed(self) -> Grid:
+        """The same numbers with rows for columns."""
+        return Grid(self.corner, self.column, self.row)
+
+
+def emit_multiply(
+    f: Function,
+    kernel: Value,
+    a: Grid,
+    b: Grid,
+    c: Grid,
+    *,
+    rows: Operand,
+    steps: Operand,
+    columns: int,
+    adds: bool,
+) -> None:
+    """Call the product's kernel.
+
+    Args:
+        f: Where from.
+        kernel: Its address.
+        a: ``rows`` x ``steps``; with room for rows up to whole tiles, and so has ``c``.
+        b: ``steps`` x ``columns``.
+        c: ``rows`` x ``columns``.
+        rows: How many.
+        steps: How many.
+        columns: How many, whole vector registers.
         adds: Whether ``c`` is added to, else overwritten.
     """
+    f.call_pointer(
+        kernel, _PARAMETERS.values(), VOID,
+        a.corner.pointer, f.index(a.row), f.index(a.column), b.corner.pointer, f.index(b.row),
+        c.corner.pointer, f.index(c.row), f.index(rows), f.index(steps),
+        f.index(columns // f.lanes), f.index(int(adds)),
+    )  # fmt: skip
 
-    a_row: int
-    a_step: int = 1
-    b_step: int
-    c_row: int
-    columns: int
-    adds: bool
 
-
-def emit_product(module: Module, name: str, product: Product) -> str:
-    """Add the function ``name(a, b, c, rows, steps)`` and return its name.
-
-    The rows are rounded up to whole tiles: ``a`` and ``c`` must have room for that.
-    """
-    tile = tile_for(module.target)
-    lanes = module.target.lanes
-    parameters = {"a": POINTER, "b": POINTER, "c": POINTER, "rows": I64, "steps": I64}
-    with module.function(name, parameters) as f:
-        a, b, c = (f.array(f.parameters[operand]) for operand in "abc")
-        for row in f.range(0, f.parameters["rows"], tile.rows):
-            for first, vectors, count in _runs(product.columns // lanes, tile.vectors):
+def build_product(target: Target) -> Module:
+    """The module of the one product."""
+    module = Module("deepseek_attention_product", target)
+    tile_rows = tile_for(target).rows
+    with module.function(module.name, _PARAMETERS, exported=True) as f:
+        p = f.parameters
+        a, b, c = (f.array(p[operand]) for operand in "abc")
+        for row in f.range(0, p["rows"], tile_rows):
+            left, line = a.at(row * p["a_row"]), c.at(row * p["c_row"])
+            for width, first, count in _runs(f, p["vectors"]):
                 for part in f.range(0, count):
-                    column = part * (vectors * lanes) + first * lanes
-                    corner = c.at(row * product.c_row).at(column)
-                    rows = a.at(row * product.a_row)
-                    _emit_tile(f, product, tile.rows, vectors, rows, b.at(column), corner)
-    return name
+                    column = (first + part * width) * f.lanes
+                    _emit_tile(f, tile_rows, width, left, b.at(column), line.at(column))
+    return module
 
 
-def _emit_tile(
-    f: Function, product: Product, rows: int, vectors: int, a: Array, b: Array, c: Array
-) -> None:
+def _runs(f: Function, vectors: Value) -> Iterator[tuple[int, Value, Value]]:
+    """Share the registers of a row out to tiles of three and two, or one where there is but one.
+
+    Yields:
+        Registers a tile, the first of the run, and how many tiles it has.
+    """
+    lone = vectors.equals(1)
+    narrow = f.select(lone, f.index(0), vectors * 2 % 3)
+    wide = (vectors - narrow * 2) // 3
+    yield 3, f.index(0), wide
+    yield 2, wide * 3, narrow
+    yield 1, f.index(0), f.select(lone, f.index(1), 0)
+
+
+def _emit_tile(f: Function, rows: int, vectors: int, a: Array, b: Array, c: Array) -> None:
+    p = f.parameters
+    left = [a.at(p["a_row"] * row) for row in range(rows)]
     places = [
-        [row * product.c_row + vector * f.lanes for vector in range(vectors)] for row in range(rows)
+        (p["c_row"] * row + vector * f.lanes) for row in range(rows) for vector in range(vectors)
     ]
-    sums = [
-        [f.variable(c.load(place) if product.adds else f.zeros()) for place in line]
-        for line in places
-    ]
-    flat = [total for totals in sums for total in totals]
-    for step in f.range(0, f.parameters["steps"], carry=flat):
-        at_step = b.at(step * product.b_step)
+    sums = [f.variable(f.zeros()) for _ in places]
+    with f.when(p["adds"] > 0, carry=sums):
+        for total, place in zip(sums, places, strict=True):
+            total.set(c.load(place))
+    for step in f.range(0, p["steps"], carry=sums):
+        at_step = b.at(step * p["b_step"])
         right = [at_step.load(vector * f.lanes) for vector in range(vectors)]
-        left = a.at(step * product.a_step)
-        for row, totals in enumerate(sums):
-            x = left.spread(row * product.a_row)
-            for total, y in zip(totals, right, strict=True):
+        for row in range(rows):
+            x = left[row].spread(step * p["a_step"])
+            for vector, y in enumerate(right):
+                total = sums[row * vectors + vector]
                 total.set(f.fma(x, y, total))
-    for line, totals in zip(places, sums, strict=True):
-        for place, total in zip(line, totals, strict=True):
-            c.store(total, place)
-
-
-def _runs(vectors: int, most: int) -> Iterator[tuple[int, int, int]]:
-    """Share vectors out evenly: runs of equal tiles as (first vector, vectors a tile, tiles)."""
-    tiles = -(-vectors // most)
-    narrow, wide = divmod(vectors, tiles)
-    if wide:
-        yield 0, narrow + 1, wide
-    yield wide * (narrow + 1), narrow, tiles - wide
+    for total, place in zip(sums, places, strict=True):
+        c.store(total, place)

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING
 from deepseek.kernels.emit import BF16, F32, I8, I32, I64, POINTER, VOID, math
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from types import SimpleNamespace
 
     from deepseek.kernels.attend.spec import Form
-    from deepseek.kernels.emit import Array, Function, Module, Value
+    from deepseek.kernels.emit import Array, Function, Module, Value, Variable
 
-__all__ = ["LOG2E", "LOWEST", "MASKS", "emit_absorb", "emit_hide", "emit_mask", "see"]
+__all__ = ["LOG2E", "LOWEST", "MASKS", "emit_absorb", "emit_hide", "emit_mask", "places", "see"]
 
 LOG2E = log2(e)
 
 LOWEST = -3.0e38
 """Where running maxima begin: finite, so that a row that has seen no key yet subtracts a number
 from minus infinity, not minus infinity from itself."""
+
+_REGISTERS_A_TURN = 4  # enough to keep the units for exp2 busy; more only takes longer to compile
 
 MASKS = {"bool": I8, "float32": F32, "bfloat16": BF16}
 """Element types of masks, by torch's names of their dtypes."""
@@ -60,8 +63,8 @@ def emit_hide(module: Module, form: Form) -> str:
         for row in f.range(0, p["rows"]):
             seen = f.maximum(f.minimum(p["first"] + row, most), 0).to(I32)
             line = scores.at(row * form.block)
-            for column in range(0, form.block, f.lanes):
-                kept = numbers < (seen - column).splat()
+            for column in f.range(0, form.block, f.lanes):
+                kept = numbers < (seen - column.to(I32)).splat()
                 line.store(f.select(kept, line.load(column), -inf), column)
     return "hide"
 
@@ -81,26 +84,33 @@ def emit_absorb(module: Module, form: Form) -> str:
         )
         for row in f.range(0, p["rows"]):
             line = scores.at(row * form.block)
-            places = range(0, form.block, f.lanes)
-            top = f.full(LOWEST)
-            for place in places:
-                top = f.maximum(line.load(place), top)  # keeps `top` where the score is NaN
+            top = f.variable(f.full(LOWEST))
+            for place in places(f, form, carry=[top]):
+                top.set(f.maximum(line.load(place), top))  # keeps `top` where the score is NaN
             before = tops.scalar(row)
             now = f.maximum(f.reduce("max", top), before)
             tops.store(now, row)
 
             shrink = math.exp2((before - now).splat(), short=True)
-            total = totals.load(row * f.lanes) * shrink
-            for place in places:
+            total = f.variable(totals.load(row * f.lanes) * shrink)
+            for place in places(f, form, carry=[total]):
                 weight = math.exp2(line.load(place) - now.splat(), short=True)
                 line.store(weight, place)
-                total = total + weight
+                total += weight
             totals.store(total, row * f.lanes)
             with f.when(now > before):
                 result = sums.at(row * form.value_depth)
-                for place in range(0, form.value_depth, f.lanes):
+                for place in f.range(0, form.value_depth, f.lanes):
                     result.store(result.load(place) * shrink, place)
     return "absorb"
+
+
+def places(f: Function, form: Form, carry: Sequence[Variable] = ()) -> Iterator[Value]:
+    """Loop over the registers of a row of scores, a few in each turn."""
+    registers = min(_REGISTERS_A_TURN, form.block // f.lanes)
+    for first in f.range(0, form.block, registers * f.lanes, carry):
+        for register in range(registers):
+            yield first + register * f.lanes
 
 
 def see(

@@ -15,6 +15,7 @@ from deepseek.kernels.emit.types import (
     BF16,
     F32,
     I1,
+    I8,
     I16,
     I32,
     I64,
@@ -41,6 +42,9 @@ _INTEGER_OPERATIONS = {
     "add": "add", "sub": "sub", "mul": "mul", "div": "sdiv", "rem": "srem",
     "and": "and_", "or": "or_", "xor": "xor", "shl": "shl", "ashr": "ashr", "lshr": "lshr",
 }  # fmt: skip
+# From memory 2 KB ahead gave 19 GB/s instead of 14 on Zen 3, where 18 was all there is; 1 KB and
+# 4 KB gave the same within 10 %.
+_AHEAD = 2048
 _REDUCTIONS = {"add": "add", "max": "smax", "min": "smin"}
 
 
@@ -108,6 +112,10 @@ class Builder:
         emit = getattr(self.ir, _INTEGER_OPERATIONS[operation])
         return Value(self, emit(left.ir, right.ir))
 
+    def rounded_product(self, left: Value, right: Value) -> Value:
+        """``left * right`` of floats, rounded before anything is added to it."""
+        return Value(self, self.ir.fmul(left.ir, right.ir))
+
     def negative(self, value: Value) -> Value:
         """``-value``."""
         emit = self.ir.fneg if is_float(value.type) else self.ir.neg
@@ -156,6 +164,12 @@ class Builder:
     def sqrt(self, value: Value) -> Value:
         """Correctly rounded square root."""
         return self.call_overloaded("llvm.sqrt", value)
+
+    def nearest(self, value: Value) -> Value:
+        """The nearest 32-bit integer, ties to even, of an fp32 number below 2^22 in magnitude."""
+        # In the sum the last bit of the fraction stands for 1: the addition itself rounds.
+        rounder = self.like(float(3 << 22), value)
+        return self.reinterpret(value + rounder, I32) - self.reinterpret(rounder, I32)
 
     # Types
 
@@ -292,6 +306,16 @@ class Builder:
         name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
         align = self.constant(bytes_of(value.element), I32)
         self.call(name, VOID, value, pointer, align, mask)
+
+    def prefetch(self, pointer: Value, size: int) -> None:
+        """Ask for as many bytes as a loop reads at a pointer, some way ahead of it.
+
+        The addresses may lie beyond all memory.
+        """
+        read, near, data = (self.constant(number, I32) for number in (0, 3, 1))
+        for line in range(0, size, 64):
+            address = self.offset(pointer, _AHEAD + line, I8)
+            self.call("llvm.prefetch.p0", VOID, address, read, near, data)
 
     def mask_below(self, count: Value, lanes: int | None = None) -> Value:
         """A mask of the first ``count`` lanes."""

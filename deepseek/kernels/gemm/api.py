@@ -24,7 +24,8 @@ from deepseek.kernels.gemm.operands import (
     rows,
 )
 from deepseek.kernels.gemm.plan import plan_product
-from deepseek.kernels.gemm.spec import FORMATS, Epilogue, Format, tile_for
+from deepseek.kernels.gemm.quantize import row_pitch, row_quantizer
+from deepseek.kernels.gemm.spec import HEADER, SIZES, Epilogue, Format, GroupedFormat, tile_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,9 +103,7 @@ def _dispatched(
     multiply: Tensor | None,
     out: Tensor | None,
 ) -> Tensor:
-    from deepseek.kernels import ops
-
-    y = ops.linear(x, weight.panels, weight.features, bias, activation, residual, multiply)
+    y = weight.dispatch(x, bias, activation, residual, multiply)
     return y if out is None else out.copy_(y)
 
 
@@ -129,11 +128,12 @@ def _prepare(
     if 0 in shape:
         return lambda x, *operands: x.new_empty(shape) if operands[-1] is None else operands[-1]
 
-    scheme = _format_of(x, weight)
+    scheme = weight.format_for(x.dtype)
     strides = [row_stride(operand) for operand in (x, out, multiply, residual)]
     known = [stride for stride in strides if stride is not None]
     flat_bias = bias is None or bias.is_contiguous()
-    if len(known) < len(strides) or DTYPES[x.dtype] != scheme.x or not flat_bias:
+    fits = scheme.quantized or DTYPES[x.dtype] == scheme.x
+    if len(known) < len(strides) or not fits or not flat_bias:
         return _laid_out_anew(weight, activation, shape)
 
     epilogue = Epilogue(
@@ -144,14 +144,11 @@ def _prepare(
     )  # fmt: skip
     if out is None:
         known[1] = weight.features
-    return _direct(weight, scheme, epilogue, shape, known, prod(shape[:-1]), threads)
-
-
-def _format_of(x: Tensor, weight: PackedWeight) -> Format:
-    if weight.dtype == torch.float32:
-        return FORMATS["fp32"]
-    native = x.dtype == torch.bfloat16 and weight.target.bf16
-    return FORMATS["bf16" if native else "mixed"]
+    quantize = None
+    if scheme.quantized:
+        quantize = row_quantizer(weight.target, scheme, weight.rounding, x, known[0])
+        known[0] = row_pitch(scheme, weight.depth) // SIZES[scheme.x]
+    return _direct(weight, scheme, epilogue, shape, known, prod(shape[:-1]), threads, quantize)
 
 
 def _laid_out_anew(
@@ -168,8 +165,9 @@ def _laid_out_anew(
     ) -> Tensor:
         result = x.new_empty(shape) if out is None else out
         matrix = rows(result)
+        scheme = weight.format_for(x.dtype)
         linear(
-            rows(x if _format_of(x, weight).x == DTYPES[x.dtype] else x.float()),
+            rows(x if scheme.quantized or scheme.x == DTYPES[x.dtype] else x.float()),
             weight,
             None if bias is None else bias.contiguous(),
             activation,
@@ -192,8 +190,9 @@ def _direct(
     strides: list[int],
     m: int,
     threads: int,
+    quantize: Callable[[Tensor], Tensor] | None,
 ) -> Callable[..., Tensor]:
-    """A call that hands the operands' addresses to the kernel as they are."""
+    """A call that hands the operands' addresses to the kernel as they are, or x quantized."""
     from deepseek.kernels.gemm.driver import ARGUMENTS
     from deepseek.kernels.parallel import run
 
@@ -201,6 +200,7 @@ def _direct(
     kernel, short, tall = _kernels(weight.target, scheme, epilogue, plan.height, bool(plan.tall))
     pack = ARGUMENTS.bind(short.address, tall.address, *strides, *plan.arguments())
     panels, units, chunk = weight.panels, plan.units, plan.chunk
+    header = HEADER if scheme.quantized else 0
 
     def call(
         x: Tensor,
@@ -209,7 +209,8 @@ def _direct(
         multiply: Tensor | None,
         out: Tensor | None,
     ) -> Tensor:
-        address = x.data_ptr()
+        source = x if quantize is None else quantize(x)
+        address = source.data_ptr() + header
         if out is None:
             out = x.new_empty(shape)
         elif out.data_ptr() == address:
@@ -234,11 +235,14 @@ def _kernels(
 ) -> tuple[Kernel, Kernel, Kernel]:
     """The linear kernel and its microkernels of ``height`` rows and of one more if needed."""
     from deepseek.kernels.gemm.driver import build_linear
+    from deepseek.kernels.gemm.grouped import build_grouped_microkernel
     from deepseek.kernels.gemm.microkernel import build_microkernel
     from deepseek.kernels.jit import kernel
 
+    grouped = isinstance(scheme, GroupedFormat)
+    build_rows = build_grouped_microkernel if grouped else build_microkernel
     return (
         kernel(build_linear, scheme.name, epilogue, target=target),
-        kernel(build_microkernel, scheme.name, height, target=target),
-        kernel(build_microkernel, scheme.name, height + tall, target=target),
+        kernel(build_rows, scheme.name, height, target=target),
+        kernel(build_rows, scheme.name, height + tall, target=target),
     )

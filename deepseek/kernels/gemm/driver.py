@@ -2,17 +2,18 @@
 
 A unit of work is a block of the result: some row panels times some column panels. Its weights are
 meant to stay in the L2 cache while the row panels pass by. Where K is too long for that it is cut
-into blocks; the sums then wait in the workspace from one block to the next.
+into blocks; the sums then wait in the workspace from one block to the next. Units that share their
+rows come one after the other, so that these rows stay in the outer cache meanwhile.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import I32, VOID, Arguments, Module
-from deepseek.kernels.gemm.epilogue import emit_epilogue
+from deepseek.kernels.emit import I8, VOID, Arguments, Module
+from deepseek.kernels.gemm.epilogue import emit_epilogue, panel_size
 from deepseek.kernels.gemm.microkernel import ELEMENTS, PARAMETERS
-from deepseek.kernels.gemm.plan import WORKSPACE_TILES
+from deepseek.kernels.gemm.plan import workspace_tiles
 from deepseek.kernels.gemm.spec import FORMATS, Epilogue, tile_for
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ ARGUMENTS = Arguments(
     row_panels="int", height="int", tall="int",  # the first `tall` panels have one row more
     column_panels="int",
     block_rows="int", block_columns="int", block_steps="int",  # of a unit, in panels and steps
-    row_blocks="int", step_blocks="int",
+    column_blocks="int", step_blocks="int",
     tile_spacing="int",  # elements from a tile to the next in the workspace; 0 shares one tile
 )  # fmt: skip
 """The fields from ``columns`` on are those of a :class:`~deepseek.kernels.gemm.plan.Plan`."""
@@ -40,17 +41,18 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
     """The module of one linear kernel: any M, N and K, one format, one epilogue."""
     scheme, tile = FORMATS[format_name], tile_for(target)
     module = Module(_symbol(format_name, epilogue), target)
-    store = emit_epilogue(module, ARGUMENTS, epilogue, tile)
+    store = emit_epilogue(module, ARGUMENTS, scheme, epilogue, tile)
 
     with module.task(ARGUMENTS) as f:
         a = f.arguments
-        workspace = f.scratch(WORKSPACE_TILES * tile.elements)
-        x, weight = f.array(a.x, ELEMENTS[scheme.x]), f.array(a.weight, I32)
-        panel_groups = (a.steps + a.half) * tile.columns
+        number = ELEMENTS[scheme.sums]
+        workspace = f.scratch(workspace_tiles(tile) * tile.elements, number)
+        x, weight = f.array(a.x, ELEMENTS[scheme.x]), f.array(a.weight, I8)
+        step_bytes, panel_bytes = scheme.word * tile.columns, panel_size(a, scheme, tile)
 
         for unit in f.range(f.begin, f.end):
-            first_row = (unit % a.row_blocks) * a.block_rows
-            first_column = (unit // a.row_blocks) * a.block_columns
+            first_row = (unit // a.column_blocks) * a.block_rows
+            first_column = (unit % a.column_blocks) * a.block_columns
             last_row = f.minimum(first_row + a.block_rows, a.row_panels)
             last_column = f.minimum(first_column + a.block_columns, a.column_panels)
 
@@ -66,15 +68,15 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
                     tall = row_panel < a.tall
                     height = f.select(tall, a.height + 1, a.height)
                     microkernel = f.select(tall, a.tall_kernel, a.rows_kernel)
-                    rows = x.at(row * a.x_stride + step * scheme.group).pointer
+                    rows = x.at(row * a.x_stride + step * scheme.span).pointer
                     tiles = (row_panel - first_row) * a.block_columns - first_column
 
                     for column_panel in f.range(first_column, last_column):
-                        panel = weight.at(column_panel * panel_groups + step * tile.columns)
+                        panel = weight.at(column_panel * panel_bytes + step * step_bytes)
                         sums = workspace.at((tiles + column_panel) * a.tile_spacing)
                         with f.when(first):
                             for element in f.range(0, height * tile.columns, tile.lanes):
-                                sums.store(f.zeros(), element)
+                                sums.store(f.zeros(number), element)
                         f.call_pointer(
                             microkernel, PARAMETERS.values(), VOID,
                             rows, a.x_stride, panel.pointer, steps, half, sums.pointer,

@@ -1,19 +1,21 @@
-"""What happens to a finished tile: bias, activation, factor, addend, rounding, storing."""
+"""What happens to a finished tile: scales, bias, activation, factor, addend, rounding, storing."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import F32, I64, POINTER, math
+from deepseek.kernels.emit import F32, I8, I32, I64, POINTER, math
 from deepseek.kernels.gemm.microkernel import ELEMENTS
+from deepseek.kernels.gemm.spec import HEADER, SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import SimpleNamespace
 
-    from deepseek.kernels.emit import Arguments, Array, Module, Value
-    from deepseek.kernels.gemm.spec import Epilogue, Tile
+    from deepseek.kernels.emit import Arguments, Array, Function, Module, Value
+    from deepseek.kernels.gemm.spec import Epilogue, Format, Tile
 
-__all__ = ["emit_epilogue"]
+__all__ = ["emit_epilogue", "panel_size"]
 
 _ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
     "relu": math.relu,
@@ -27,7 +29,15 @@ _PARAMETERS = {
 }  # fmt: skip
 
 
-def emit_epilogue(module: Module, arguments: Arguments, epilogue: Epilogue, tile: Tile) -> str:
+def panel_size(a: SimpleNamespace, scheme: Format, tile: Tile) -> Value:
+    """Bytes of a panel of weights."""
+    steps: Value = (a.steps + a.half) * scheme.word
+    return (steps + scheme.footer) * tile.columns
+
+
+def emit_epilogue(
+    module: Module, arguments: Arguments, scheme: Format, epilogue: Epilogue, tile: Tile
+) -> str:
     """Add the function that stores a tile's sums as results, and return its name.
 
     Its parameters: the kernel's arguments, the tile, its place in the result, its rows. Columns
@@ -37,7 +47,7 @@ def emit_epilogue(module: Module, arguments: Arguments, epilogue: Epilogue, tile
     with module.function(name, _PARAMETERS) as f:
         p = f.parameters
         a = arguments.read(f, p["arguments"])
-        sums = f.array(p["tile"], F32)
+        sums = f.array(p["tile"], ELEMENTS[scheme.sums])
         width = f.minimum(a.columns - p["column"], tile.columns)
 
         def place(pointer: Value, dtype: str, stride: Value, row: Value) -> Array:
@@ -48,6 +58,8 @@ def emit_epilogue(module: Module, arguments: Arguments, epilogue: Epilogue, tile
             out = place(a.out, epilogue.out, a.out_stride, row)
             for column, mask in f.strips(width):
                 y = sums.load(line * tile.columns + column)
+                if scheme.sums == "int32":
+                    y = _numbers(f, a, scheme, tile, y, row, p["column"], column)
                 if epilogue.bias:
                     bias = f.array(a.bias, ELEMENTS[epilogue.bias]).at(p["column"])
                     y = y + bias.load(column, mask)
@@ -61,3 +73,23 @@ def emit_epilogue(module: Module, arguments: Arguments, epilogue: Epilogue, tile
                     y = y + addend.load(column, mask)
                 out.store(y, column, mask)
     return name
+
+
+def _numbers(
+    f: Function, a: SimpleNamespace, scheme: Format, tile: Tile,
+    sums: Value, row: Value, first: Value, column: Value,
+) -> Value:  # fmt: skip
+    """The numbers that sums of integers stand for: unshifted, times both scales.
+
+    A row was stored with a shift added to every integer, which adds the shift times the sum of the
+    column's weights to the sum.
+    """
+    header = f.offset(a.x, row * (a.x_stride * SIZES[scheme.x]) - HEADER, I8)
+    end = (first // tile.columns + 1) * panel_size(a, scheme, tile)
+    footer = f.offset(a.weight, end - scheme.footer * tile.columns, I8)
+    scales, weight_sums = f.array(footer, F32), f.array(footer, I32).at(tile.columns)
+
+    shift = f.array(header, I32).spread(1)
+    exact = sums - shift * weight_sums.load(column)
+    of_row = exact.to(F32) * f.array(header, F32).spread()
+    return f.rounded_product(of_row, scales.load(column))

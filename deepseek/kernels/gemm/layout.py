@@ -10,15 +10,17 @@ Rows beyond N and values beyond K are zeros.
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
-from deepseek.kernels.gemm.spec import tile_for
+from deepseek.kernels.gemm.quantized import QuantizedWeight, panel_bytes, read_panels
+from deepseek.kernels.gemm.spec import FORMATS, ROUNDINGS, Format, tile_for
 from deepseek.kernels.target import Target, current
 
-__all__ = ["PackedWeight", "pack_panels", "pack_weight", "unpack_panels"]
+__all__ = ["PackedWeight", "check_panels", "pack_panels", "pack_weight", "unpack_panels"]
 
 _GROUPS = {torch.float32: 1, torch.bfloat16: 2}
 
@@ -28,10 +30,14 @@ class PackedWeight:
     """A weight in panels, for one target.
 
     Attributes:
-        panels: ``(panels, steps, columns, group)``, aligned to 64 bytes.
+        panels: ``(panels, steps, columns, group)``, or ``(panels, bytes)`` of a quantized weight;
+            aligned to 64 bytes.
         features: N, the rows of the weight.
         depth: K, the values a row.
         target: The processor whose tile the panels fit.
+        format: Of a quantized weight, the format whose panels these are; otherwise empty, and the
+            format follows from the dtypes.
+        rounding: Of a quantized weight, how activations are quantized to be multiplied with it.
         calls: Prepared calls by the forms of their tensors, which :func:`linear` keeps here.
     """
 
@@ -39,16 +45,42 @@ class PackedWeight:
     features: int
     depth: int
     target: Target
+    format: str = ""
+    rounding: str = ""
     calls: dict[Hashable, Callable[..., Tensor]] = field(default_factory=dict, repr=False)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the weight."""
+        """The dtype of the weight; bytes if it is quantized."""
         return self.panels.dtype
 
+    def format_for(self, x: torch.dtype) -> Format:
+        """The format of the product with activations of a dtype."""
+        if self.format:
+            return FORMATS[self.format]
+        if self.dtype == torch.float32:
+            return FORMATS["fp32"]
+        native = x == torch.bfloat16 and self.target.bf16
+        return FORMATS["bf16" if native else "mixed"]
+
     def unpack(self) -> Tensor:
-        """The weight as it was, ``(N, K)``."""
+        """The weight as it was, ``(N, K)``; the numbers that its integers stand for, in fp32."""
+        if self.format:
+            return self.quantized().numbers()
         return unpack_panels(self.panels, self.features, self.depth)
+
+    def quantized(self) -> QuantizedWeight:
+        """The integers and scales of a quantized weight."""
+        columns = tile_for(self.target).columns
+        return read_panels(self.panels, self.features, self.depth, self.format, columns)
+
+    def dispatch(self, x: Tensor, *operands: Any) -> Tensor:
+        """The linear layer as an operator of torch; operands as :func:`linear` has them."""
+        from deepseek.kernels import ops
+
+        layer: Callable[..., Tensor] = ops.quantized_linear if self.format else ops.linear
+        kind = (self.format, self.rounding) if self.format else ()
+        return layer(x, self.panels, self.features, *kind, *operands)
 
 
 def pack_weight(weight: Tensor, target: Target | None = None) -> PackedWeight:
@@ -64,6 +96,29 @@ def pack_weight(weight: Tensor, target: Target | None = None) -> PackedWeight:
     chosen = target or current()
     panels = pack_panels(weight.detach(), tile_for(chosen).columns)
     return PackedWeight(panels, weight.shape[0], weight.shape[1], chosen)
+
+
+def check_panels(weight: PackedWeight) -> None:
+    """Refuse panels of other sizes than the weight's: kernels would read beyond their end.
+
+    Raises:
+        InputError: They are, or the weight's format or rounding is unknown.
+    """
+    columns = tile_for(weight.target).columns
+    count = -(-weight.features // columns)
+    expected: tuple[int, ...]
+    if not weight.format:
+        group = _GROUPS.get(weight.dtype, 1)
+        expected = (count, -(-weight.depth // group), columns, group)
+    elif weight.format not in FORMATS or weight.rounding not in ROUNDINGS:
+        raise InputError(
+            f"expected a format of {tuple(FORMATS)} and a rounding of {tuple(ROUNDINGS)}, got "
+            f"{weight.format!r} and {weight.rounding!r}"
+        )
+    else:
+        expected = (count, panel_bytes(FORMATS[weight.format], columns, weight.depth))
+    if tuple(weight.panels.shape) != expected:
+        raise InputError(f"expected panels of {expected}, got {tuple(weight.panels.shape)}")
 
 
 def pack_panels(weight: Tensor, columns: int) -> Tensor:

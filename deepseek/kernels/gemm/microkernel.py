@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import BF16, F32, I32, I64, POINTER, Module
+from deepseek.kernels.emit import BF16, F32, I8, I16, I32, I64, POINTER, Module
 from deepseek.kernels.gemm.products import PRODUCTS
 from deepseek.kernels.gemm.spec import FORMATS, tile_for
 
@@ -24,14 +24,22 @@ if TYPE_CHECKING:
     from deepseek.kernels.gemm.spec import Format, Tile
     from deepseek.kernels.target import Target
 
-__all__ = ["ELEMENTS", "PARAMETERS", "build_microkernel"]
+__all__ = ["ELEMENTS", "MEMORY_BOUND_ROWS", "PARAMETERS", "build_microkernel"]
 
-ELEMENTS = {"float32": F32, "bfloat16": BF16}
+ELEMENTS = {
+    "float32": F32, "bfloat16": BF16, "uint8": I8, "int8": I8, "int16": I16, "int32": I32,
+}  # fmt: skip
 """LLVM types by torch's names."""
+
+_WORDS = {2: I16, 4: I32}  # what a step of a panel holds for a column, by its bytes
 
 # A fused multiply-add takes four cycles and two may begin in each: a tile with fewer sums than
 # this waits for its own results, and keeps several partial sums instead.
 _SUMS_IN_FLIGHT = 8
+
+MEMORY_BOUND_ROWS = 2
+"""So few rows take less time than their weights need from memory, and the next are asked for early.
+Plain streams of fp32 get nothing from it."""
 
 PARAMETERS = {
     "x": POINTER, "x_stride": I64, "panel": POINTER, "steps": I64, "half": I64, "tile": POINTER,
@@ -51,8 +59,8 @@ def build_microkernel(target: Target, format_name: str, rows: int) -> Module:
         x = [f.array(p["x"], ELEMENTS[scheme.x])]
         for _ in range(rows - 1):
             x.append(x[-1].at(p["x_stride"]))
-        panel = f.array(p["panel"], I32, align=4 * tile.lanes)
-        result = f.array(p["tile"], F32, align=4 * tile.lanes)
+        panel = f.array(p["panel"], _WORDS[scheme.word], align=scheme.word * tile.lanes)
+        result = f.array(p["tile"], ELEMENTS[scheme.sums], align=4 * tile.lanes)
         places = [[row * tile.columns + vector * tile.lanes for vector in range(tile.vectors)]
                   for row in range(rows)]  # fmt: skip
 
@@ -73,11 +81,14 @@ def _multiply(
     chains = max(1, _SUMS_IN_FLIGHT // (len(x) * tile.vectors))
 
     def weights(step: Value) -> list[Value]:
+        if len(x) <= MEMORY_BOUND_ROWS and scheme.group > 1:
+            f.prefetch(panel.at(step * tile.columns).pointer, tile.columns * scheme.word)
         return [panel.load(step * tile.columns + v * tile.lanes) for v in range(tile.vectors)]
 
     done: Value | int = 0
     if chains > 1:
-        partial = [[[f.variable(f.zeros()) for _ in totals] for totals in sums]
+        number = ELEMENTS[scheme.sums]
+        partial = [[[f.variable(f.zeros(number)) for _ in totals] for totals in sums]
                    for _ in range(chains - 1)]  # fmt: skip
         grids = [sums, *partial]
         done = steps & -chains
@@ -89,7 +100,7 @@ def _multiply(
                 total += part  # noqa: PLW2901 - a variable is replaced in place
     for step in f.range(done, steps, carry=_flat(sums)):
         product(f, x, step, weights(step), sums)
-    if scheme.group > 1:
+    if scheme.group > 1 and not scheme.quantized:
         with f.when(half > 0, carry=_flat(sums)):
             product(f, x, steps, weights(steps), sums, half=True)
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from deepseek.kernels.gemm.spec import Format, Tile
+from deepseek.kernels.gemm.spec import SIZES, Format, Tile
 
-__all__ = ["WORKSPACE_TILES", "Plan", "plan_product"]
+__all__ = ["Plan", "plan_product", "workspace_tiles"]
 
-WORKSPACE_TILES = 64
-"""Tiles of sums that a thread keeps while it goes through K in blocks: 96 KiB of 8 x 48."""
-
-_BLOCK_STEPS = 768  # longest run of K between two visits of a tile; measured best on Zen 4
+_WORKSPACE_BYTES = 96 << 10
+_BLOCK_BYTES = 3072  # of a row of x between two visits of a tile: 768 of fp32; measured on Zen 4
+_ROWS_AT_ONCE = 512  # more rows of the result lie on more pages than the processor keeps in mind
 _WORTH_A_THREAD = 1 << 18  # multiply-adds: about 5 us on one core, a region costs 1.4 us
 _CHUNKS_A_THREAD = 4  # units to balance with when another program takes one of the cores
 
@@ -38,7 +37,7 @@ class Plan:
     block_rows: int
     block_columns: int
     block_steps: int
-    row_blocks: int
+    column_blocks: int
     step_blocks: int
     tile_spacing: int
     units: int
@@ -49,8 +48,13 @@ class Plan:
         return (
             self.columns, self.steps, self.half, self.row_panels, self.height, self.tall,
             self.column_panels, self.block_rows, self.block_columns, self.block_steps,
-            self.row_blocks, self.step_blocks, self.tile_spacing,
+            self.column_blocks, self.step_blocks, self.tile_spacing,
         )  # fmt: skip
+
+
+def workspace_tiles(tile: Tile) -> int:
+    """Tiles of sums that a thread keeps on its stack while it goes through K in blocks."""
+    return _WORKSPACE_BYTES // (4 * tile.elements)
 
 
 @lru_cache(maxsize=4096)
@@ -63,22 +67,25 @@ def plan_product(scheme: Format, tile: Tile, m: int, n: int, k: int, threads: in
     row_panels = _ceil(m, tile.rows)
     height, tall = divmod(m, row_panels)
     column_panels = _ceil(n, tile.columns)
-    steps, half = divmod(k, scheme.group)
+    steps, half = scheme.steps(k)
 
-    step_blocks = max(1, _ceil(steps, _BLOCK_STEPS)) if row_panels > 1 else 1
+    longest = max(1, _BLOCK_BYTES // (SIZES[scheme.x] * scheme.span))
+    step_blocks = max(1, _ceil(steps, longest)) if row_panels > 1 else 1
     block_steps = max(1, _ceil(steps, step_blocks))
     step_blocks = max(1, _ceil(steps, block_steps))
-    panel_bytes = 4 * tile.columns * block_steps
+    panel_bytes = scheme.word * tile.columns * block_steps
     block_columns = max(1, min(column_panels, l2_bytes() // 2 // panel_bytes))
 
     wanted = _CHUNKS_A_THREAD * threads if threads > 1 else 1
     block_columns = max(1, min(block_columns, _ceil(column_panels, wanted)))
     column_blocks = _ceil(column_panels, block_columns)
     block_rows = _ceil(row_panels, _ceil(wanted, column_blocks))
+    block_rows = min(block_rows, max(1, _ROWS_AT_ONCE // tile.rows))
     if step_blocks > 1:
-        block_columns = min(block_columns, WORKSPACE_TILES // 4)
+        tiles = workspace_tiles(tile)
+        block_columns = min(block_columns, tiles // 4)
         column_blocks = _ceil(column_panels, block_columns)
-        block_rows = min(block_rows, WORKSPACE_TILES // block_columns)
+        block_rows = min(block_rows, tiles // block_columns)
     row_blocks = _ceil(row_panels, block_rows)
 
     units = column_blocks * row_blocks
@@ -94,7 +101,7 @@ def plan_product(scheme: Format, tile: Tile, m: int, n: int, k: int, threads: in
         block_rows=block_rows,
         block_columns=block_columns,
         block_steps=block_steps,
-        row_blocks=row_blocks,
+        column_blocks=column_blocks,
         step_blocks=step_blocks,
         tile_spacing=tile.elements if step_blocks > 1 else 0,
         units=units,

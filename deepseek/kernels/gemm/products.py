@@ -1,7 +1,8 @@
 """One step of each format's inner loop: the instructions that multiply and add.
 
-A step consumes 4 bytes of every row: one fp32 value, or two bf16 values. It broadcasts them and
-multiplies them with a panel's row of weights, one 4-byte group a lane. ``half`` is the last step of
+A step consumes 4 bytes of every row: one fp32 value, two bf16 values, or integers (see
+:mod:`deepseek.kernels.gemm.integer`). It broadcasts them and multiplies them with a panel's row of
+weights, one group a lane. ``half`` is the last step of
 an odd K, whose second value would lie beyond the row.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from deepseek.kernels.emit import BF16, F32, I16, I32
+from deepseek.kernels.gemm import integer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +34,7 @@ class Product(Protocol):
         *,
         half: bool = False,
     ) -> None:
-        """``rows`` are arrays of activations; ``weights`` a panel's row as vectors of 32 bits."""
+        """``rows`` are arrays of activations; ``weights`` a panel's row, one word a lane."""
 
 
 def fp32(
@@ -93,5 +95,12 @@ def mixed(
                     total.set(f.fma(x, w, total))
 
 
-PRODUCTS: dict[str, Product] = {"fp32": fp32, "bf16": bf16, "mixed": mixed}
+PRODUCTS: dict[str, Product] = {
+    "fp32": fp32,
+    "bf16": bf16,
+    "mixed": mixed,
+    "u8s8": integer.quads,
+    "s8s8": integer.quads,
+    "s16s8": integer.pairs,
+}
 """By the name of the format."""

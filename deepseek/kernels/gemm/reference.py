@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["linear_reference"]
+__all__ = ["epilogue_reference", "linear_reference"]
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
@@ -36,8 +36,21 @@ def linear_reference(
         multiply: ``(..., N)``.
         precision: dtype of every operation, and of the result.
     """
-    x, weight = x.to(precision), weight.to(precision)
-    y = functional.linear(x, weight, None if bias is None else bias.to(precision))
+    y = functional.linear(x.to(precision), weight.to(precision))
+    return epilogue_reference(y, bias, activation, residual, multiply, precision)
+
+
+def epilogue_reference(
+    y: Tensor,
+    bias: Tensor | None,
+    activation: str | None,
+    residual: Tensor | None,
+    multiply: Tensor | None,
+    precision: torch.dtype,
+) -> Tensor:
+    """``act(y + bias) * multiply + residual`` in ``precision``."""
+    if bias is not None:
+        y = y + bias.to(precision)
     if activation is not None:
         y = _ACTIVATIONS[activation](y)
     if multiply is not None:
