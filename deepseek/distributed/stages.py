@@ -192,7 +192,10 @@ def _stage(
             memo[id(module)] = module
         elif not last and _has_parameters(module):
             memo[id(module)] = Absent(name)
-    # What the memo does not name is copied: the modules around the parts, and tied heads.
+    # What the memo does not name is copied: the modules around the parts, and tied heads. Tensors
+    # without memory cannot be deep-copied, but cloned: those of parameters are anyway.
+    for buffer in model.buffers():
+        memo[id(buffer)] = buffer.detach().clone()
     skeleton = copy.deepcopy(model, memo)
     return Stage(skeleton, index, len(bounds), tuple(blocks[start:stop]), ties, inbox)
 

@@ -82,10 +82,10 @@ class _Teller:
     def _line(self, row: dict[str, Any]) -> str:
         seconds = sum(recent["seconds"] for recent in self._recent)
         speed = sum(recent["units"] for recent in self._recent) / seconds
-        steps = self.config.steps
-        left = (steps - row["step"]) * seconds / len(self._recent)
+        to_go = self.config.steps - row["step"]
+        left = f"  {format_seconds(to_go * seconds / len(self._recent))} left" if to_go else ""
         return (
-            f"step {row['step']}/{steps}  loss {row['loss']:.4f}  rate {row['rate']:.2e}  "
-            f"{speed:,.0f} {row['unit']}/s  {format_seconds(left)} left  "
-            f"{format_bytes(row['memory'])}"
+            f"step {row['step']}/{self.config.steps}  loss {row['loss']:.4f}  "
+            f"rate {row['rate']:.2e}  {speed:,.0f} {row['unit']}/s  "
+            f"{format_bytes(row['memory'])}{left}"
         )

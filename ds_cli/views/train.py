@@ -56,11 +56,12 @@ def plan_view(plan: Mapping[str, Any]) -> RenderableType:
     layout = plan["layout"]
     facts = _table()
     facts.add_row("parameters", f"{plan['parameters']:,}")
+    facts.add_row("processes", _processes(layout))
+    parts = plan["micro_batches"]
     facts.add_row(
-        "processes",
-        f"{layout['stages']} stages x {layout['replicas']} replicas x {layout['shards']} shards",
+        "batch",
+        f"{plan['rows']} records a process, {'at once' if parts == 1 else f'in {parts} parts'}",
     )
-    facts.add_row("batch", f"{plan['rows']} records a process, {plan['micro_batches']} at a time")
     facts.add_row("on the wire", f"{format_bytes(plan['wire'])} sent by a process in a step")
     if layout["stages"] > 1:
         facts.add_row("bubble", f"{plan['bubble']:.0%} of a step, with ideal stages")
@@ -73,6 +74,11 @@ def plan_view(plan: Mapping[str, Any]) -> RenderableType:
         if plan["memory"][kind]:
             memory.add_row(words, format_bytes(plan["memory"][kind]))
     return Group(facts, Text(), memory)
+
+
+def _processes(layout: Mapping[str, int]) -> str:
+    kinds = ("stages", "replicas", "shards")
+    return " x ".join(f"{layout[kind]} {kind}" for kind in kinds if layout[kind] > 1) or "1"
 
 
 def _table() -> Table:
