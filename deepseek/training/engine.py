@@ -78,14 +78,19 @@ class DataEngine:
 
     @torch.no_grad()
     def score(self, batch: Batch) -> Score:
-        """Forward only, the whole batch at once."""
-        batch = batch.to(self.device)
-        with autocast(self.precision, self.device):
-            logits = logits_of(self.model(**batch.inputs))
-        return Score(summed_loss(logits, batch.labels), hits(logits, batch.labels))
+        """Forward only, in the same parts, so that it needs no more memory than a step."""
+        loss = torch.zeros((), device=self.device)
+        found = torch.zeros((), dtype=torch.long, device=self.device)
+        for part in (part.to(self.device) for part in batch.cut(self.parts)):
+            logits = self._logits(part)
+            loss += summed_loss(logits, part.labels)
+            found += hits(logits, part.labels)
+        return Score(loss, found)
 
     def _loss(self, part: Batch) -> torch.Tensor:
         part = part.to(self.device)
+        return summed_loss(self._logits(part), part.labels)
+
+    def _logits(self, part: Batch) -> torch.Tensor:
         with autocast(self.precision, self.device):
-            logits = logits_of(self.model(**part.inputs))
-        return summed_loss(logits, part.labels)
+            return logits_of(self.model(**part.inputs))

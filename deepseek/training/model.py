@@ -93,6 +93,7 @@ def build_model(
         kept = source.weights is not None and key in _OF_WEIGHTS
         if key not in source.options and not kept and hasattr(source.config, key):
             setattr(source.config, key, value)
+    _check_heads(source.name, source.config)
     auto = getattr(transformers, auto_class)
     try:
         if source.weights is None:
@@ -108,6 +109,22 @@ def build_model(
     except (ValueError, OSError, RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"cannot build the model {source.name}: {reason}") from error
+
+
+def _check_heads(name: str, config: PretrainedConfig) -> None:
+    """Not every model does, and then fails in the middle of its first pass."""
+    width, heads = (getattr(config, key, None) for key in ("hidden_size", "num_attention_heads"))
+    if (
+        not isinstance(width, int)
+        or not isinstance(heads, int)
+        or getattr(config, "head_dim", None)
+    ):
+        return
+    if heads < 1 or width % heads:
+        raise InputError(
+            f"cannot build the model {name}: expected attention heads that divide its width, got "
+            f"{heads} heads and a width of {width}"
+        )
 
 
 def _module(model: object) -> torch.nn.Module:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 
 from deepseek.distributed import split, stage_count
+from deepseek.errors import InputError
 from deepseek.training.adapt import adapt, device_of
 from deepseek.training.config import TrainConfig
 from deepseek.training.data.prepared import Prepared
@@ -26,8 +27,7 @@ def rehearse(config: TrainConfig, source: ModelSource, data: Prepared, world: in
     layout = layout_of(config, world)
     share_of(config, layout)
     device_of(config, 0)
-    data.train.open()
-    data.held_out.open()
+    _check_lengths(source, data)
     task = TASKS[config.task](data.vocabulary, config.seed)
     # Code of the user's own may not expect tensors without memory.
     place = nullcontext() if source.own else torch.device("meta")
@@ -36,3 +36,18 @@ def rehearse(config: TrainConfig, source: ModelSource, data: Prepared, world: in
         adapt(model, config)
         if layout.stages > 1:
             split(model, stage_count(config.pipeline_schedule, layout.stages))
+
+
+def _check_lengths(source: ModelSource, data: Prepared) -> None:
+    """Refuse texts that are longer than the positions a model has."""
+    positions = getattr(source.config, "max_position_embeddings", None)
+    for records in (data.train, data.held_out):
+        tokens = records.open(longest=data.longest).widest
+        if isinstance(positions, int) and tokens is not None and tokens > positions:
+            raise InputError(
+                f"expected records of at most {positions} tokens, as {source.name} has positions, "
+                f"got {tokens}",
+                hint=f"--sequence_length {positions}"
+                + ("" if source.weights else f", or more of them with --model_options "
+                   f"max_position_embeddings={tokens}"),
+            )  # fmt: skip

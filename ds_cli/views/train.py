@@ -65,8 +65,8 @@ def plan_view(plan: Mapping[str, Any]) -> RenderableType:
     facts.add_row("on the wire", f"{format_bytes(plan['wire'])} sent by a process in a step")
     if layout["stages"] > 1:
         facts.add_row("bubble", f"{plan['bubble']:.0%} of a step, with ideal stages")
-    free = format_bytes(plan["available"])
-    facts.add_row("free", f"{free} for {plan['local_processes']} processes: it fits")
+    each, free = format_bytes(plan["memory"]["total"]), format_bytes(plan["available"])
+    facts.add_row("needed here", f"{plan['local_processes']} x {each} of {free} that are free")
     memory = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     memory.add_column("memory of a process")
     memory.add_column("", justify="right")

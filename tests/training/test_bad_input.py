@@ -21,6 +21,11 @@ Make = Callable[..., TrainConfig]
         ({"model": "no.such.module:Model"}, "No module named"),
         ({"model_options": ("n_heads=2",)}, "has no 'n_heads'"),
         ({"model_options": ("n_embd=15", "n_head=2")}, "cannot build the model tiny"),
+        (
+            {"model": "gpt_neox", "model_options": ("hidden_size=30", "num_attention_heads=4")},
+            "attention heads that divide its width, got 4 heads and a width of 30",
+        ),
+        ({"model_options": ("n_positions=8",)}, "at most 8 tokens, as tiny has positions, got 16"),
         ({"pipeline_stages": 5, "batch_size": 20}, "at most 4"),
         ({"pipeline_stages": 4, "batch_size": 2}, "at least 4 rows"),
         ({"nproc": 3, "batch_size": 8}, "divides over the 3 processes"),

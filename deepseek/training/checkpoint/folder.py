@@ -2,7 +2,7 @@
 
 checkpoints/
 step-00000040/          complete: it got its name when everything in it was on the disk
-*.safetensors         one file a process: its shards of weights, optimizer and average
+*.safetensors         of each process, its shards of weights, optimizer and average
 state.json            the rest, and the sizes of the other files
 step-00000080.part/     being written, or left by a run that was killed
 latest                  the name of the last complete one

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.distributed.checkpoint.api import CheckpointException
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
 from torch.distributed.checkpoint.staging import DefaultStager, StagingOptions
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
 from deepseek.distributed.ties import local
 from deepseek.training.checkpoint.folder import CheckpointFolder
+from deepseek.training.checkpoint.pieces import PieceWriter
 
 __all__ = ["CheckpointWriter"]
 
@@ -76,7 +76,7 @@ class CheckpointWriter:
         self._step, self._state = step, state
         saved = async_save(
             {section: _apart(named) for section, named in tensors.items() if named},
-            storage_writer=HuggingFaceStorageWriter(str(place), save_distributed=True),
+            storage_writer=PieceWriter(str(place)),
             process_group=self._group,
             async_stager=self._stager,
             no_dist=self._group is None,

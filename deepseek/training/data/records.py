@@ -77,6 +77,14 @@ class Records:
     def __len__(self) -> int:
         return self.range.count(len(self.packed))
 
+    @property
+    def widest(self) -> int | None:
+        """The most tokens in a record, where there are tokens; an upper bound if they vary."""
+        for field in self.packed.fields:
+            if field.name == _TOKENS:
+                return self.longest if field.ragged else field.shape[-1]
+        return None
+
     def gather(self, ids: NDArray[np.int64]) -> Mapping[str, torch.Tensor]:
         """The fields of the records with these numbers, each (B, ...).
 

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from deepseek.distributed import split
 from deepseek.distributed.layout import SHARDED, Layout
 from deepseek.distributed.schedules import parts_of, stage_count
+from deepseek.training.checkpoint.pieces import PIECE
 from deepseek.training.config import TrainConfig
 from deepseek.training.layout import Share
 from deepseek.training.plan.ledger import Ledger
@@ -39,7 +40,7 @@ class Memory:
         exchange: Buffers in which weights and gradients travel.
         activations: What a step keeps for its backward pass, at its highest.
         allocator: What the allocator of the C library holds without use.
-        checkpoint: The copy that is written in the background.
+        checkpoint: The copy that is written in the background, and the file that is put together.
     """
 
     program: int
@@ -181,6 +182,8 @@ def _memory(held: _Held, config: TrainConfig, layout: Layout, program: int) -> M
     optimizer = _STATES[config.optimizer.name] * trained // owners
     average = trained // shards if config.ema else 0
     local = weights // shards
+    saved = local + optimizer + average
+    largest = max((t.nbytes for t in own.values()), default=0) // shards
     kept = sum(passed.kept for passed in held.passes)
     activations = (held.in_flight - 1) * kept + max(
         kept - passed.kept + passed.peak for passed in held.passes
@@ -194,7 +197,7 @@ def _memory(held: _Held, config: TrainConfig, layout: Layout, program: int) -> M
         exchange=_exchange(held.modules, config, shards, weights),
         activations=activations,
         allocator=int(_ALLOCATOR * activations) if config.device != "cuda" else 0,
-        checkpoint=local + optimizer + average,
+        checkpoint=saved + 2 * min(saved, max(PIECE, largest)),
     )
 
 
