@@ -10,23 +10,44 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from deepseek.kernels.attend import BlockLists, attention, block_sparse_attention
     from deepseek.kernels.gemm import PackedWeight, linear, pack_weight
+    from deepseek.kernels.rows import (
+        add_layer_norm,
+        add_rms_norm,
+        embedding,
+        embedding_layer_norm,
+        layer_norm,
+        log_softmax,
+        rms_norm,
+        rotary,
+        softmax,
+    )
     from deepseek.kernels.target import Target, current, host
 
 _HOMES = {
     "BlockLists": "deepseek.kernels.attend",
     "PackedWeight": "deepseek.kernels.gemm",
     "Target": "deepseek.kernels.target",
+    "add_layer_norm": "deepseek.kernels.rows",
+    "add_rms_norm": "deepseek.kernels.rows",
     "attention": "deepseek.kernels.attend",
     "block_sparse_attention": "deepseek.kernels.attend",
     "current": "deepseek.kernels.target",
+    "embedding": "deepseek.kernels.rows",
+    "embedding_layer_norm": "deepseek.kernels.rows",
     "host": "deepseek.kernels.target",
+    "layer_norm": "deepseek.kernels.rows",
     "linear": "deepseek.kernels.gemm",
+    "log_softmax": "deepseek.kernels.rows",
     "pack_weight": "deepseek.kernels.gemm",
+    "rms_norm": "deepseek.kernels.rows",
+    "rotary": "deepseek.kernels.rows",
+    "softmax": "deepseek.kernels.rows",
 }
 
 __all__ = [
-    "BlockLists", "PackedWeight", "Target", "attention", "block_sparse_attention", "current",
-    "host", "linear", "pack_weight",
+    "BlockLists", "PackedWeight", "Target", "add_layer_norm", "add_rms_norm", "attention",
+    "block_sparse_attention", "current", "embedding", "embedding_layer_norm", "host",
+    "layer_norm", "linear", "log_softmax", "pack_weight", "rms_norm", "rotary", "softmax",
 ]  # fmt: skip
 
 

@@ -13,10 +13,23 @@ from deepseek.kernels.attend.ops import attention, attention_backward, block_spa
 from deepseek.kernels.gemm.layout import PackedWeight, check_panels
 from deepseek.kernels.gemm.operands import linear_shape
 from deepseek.kernels.int8.elsewhere import quantized_linear_by_torch
+from deepseek.kernels.rows.ops import (
+    add_layer_norm,
+    add_rms_norm,
+    embedding,
+    embedding_layer_norm,
+    layer_norm,
+    log_softmax,
+    rms_norm,
+    rotary,
+    softmax,
+)
 from deepseek.kernels.target import current
 
 __all__ = [
-    "attention", "attention_backward", "block_sparse_attention", "linear", "quantized_linear",
+    "add_layer_norm", "add_rms_norm", "attention", "attention_backward", "block_sparse_attention",
+    "embedding", "embedding_layer_norm", "layer_norm", "linear", "log_softmax", "quantized_linear",
+    "rms_norm", "rotary", "softmax",
 ]  # fmt: skip
 
 

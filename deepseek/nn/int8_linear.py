@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from deepseek.kernels.int8 import linear_int8
 from deepseek.nn.int8_arithmetic import int8_linear, quantize_weight, weight_sums
-from deepseek.nn.int8_packed import packed_weight, runs_by_kernel
+from deepseek.nn.int8_packed import packed_for
 
 __all__ = ["Int8Linear"]
 
@@ -84,11 +84,11 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer: ``[..., in_features]`` to ``[..., out_features]``."""
-        weight, scale, bias = self.weight, self.weight_scale, self.bias
-        if runs_by_kernel(x, weight, scale, bias):
-            packed = packed_weight(weight, scale, symmetric=self.symmetric)
+        weight, scale, bias, sums = self.weight, self.weight_scale, self.bias, self.sums
+        packed = packed_for(x, weight, scale, bias, symmetric=sums is None)
+        if packed is not None:
             return linear_int8(x, packed, bias)
-        return int8_linear(x, weight, scale, bias, self.sums)
+        return int8_linear(x, weight, scale, bias, sums)
 
     def extra_repr(self) -> str:
         """The sizes, as ``nn.Linear`` shows them."""

@@ -143,7 +143,8 @@ def test_linear_compiles_for_every_target(known, name):
         text = jit.assembly(str(module), known)
         words = [line.split()[:2] for line in text.splitlines()]
         called = {line[1] for line in words if line[:1] in (["callq"], ["bl"])}
-        assert {name for name in called if not name.startswith(("epilogue", "*"))} == set()
+        internal = {function.name for function in module.ir.functions if function.blocks}
+        assert {name for name in called if not name.startswith("*")} <= internal
 
 
 def test_microkernels_use_what_the_processor_has():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deepseek.kernels.emit.masked import load_masked, store_masked
 from deepseek.kernels.emit.types import BF16, I16, bytes_of, vector
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Array:
         if mask is None:
             value = self.builder.load(pointer, type_, self.align)
         else:
-            value = self.builder.load_masked(pointer, type_, mask)
+            value = load_masked(self.builder, pointer, type_, mask)
         if self.element == BF16:
             value = self.builder.widen_bf16(value)
         if mask is not None and other != 0.0:
@@ -76,12 +77,24 @@ class Array:
         """Read one element into every lane of a vector."""
         return self.scalar(offset).splat(self.builder.lanes if lanes is None else lanes)
 
-    def store(self, value: Value, offset: Operand = 0, mask: Value | None = None) -> None:
-        """Write a scalar or vector, rounded to the element type where that is narrower."""
+    def store(
+        self,
+        value: Value,
+        offset: Operand = 0,
+        mask: Value | None = None,
+        *,
+        streamed: bool = False,
+    ) -> None:
+        """Write a scalar or vector, rounded to the element type where that is narrower.
+
+        Where ``streamed``, full vectors go past the caches; their addresses must be aligned.
+        """
         is_bf16 = self.element == BF16
         value = self.builder.round_to_bf16(value) if is_bf16 else value.to(self.element)
         pointer = self.builder.offset(self.pointer, offset, self._stored)
-        if mask is None:
-            self.builder.store(value, pointer, self.align)
+        if mask is not None:
+            store_masked(self.builder, value, pointer, mask)
+        elif streamed:
+            self.builder.stream(value, pointer)
         else:
-            self.builder.store_masked(value, pointer, mask)
+            self.builder.store(value, pointer, self.align)

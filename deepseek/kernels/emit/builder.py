@@ -295,17 +295,24 @@ class Builder:
         """Write a scalar or vector; aligned as :meth:`load`."""
         self.ir.store(value.ir, pointer.ir, align=align or bytes_of(value.element))
 
-    def load_masked(self, pointer: Value, type_: ir.Type, mask: Value) -> Value:
-        """Read the lanes that the mask has; the others are zero and are not touched in memory."""
-        name = f"llvm.masked.load.{suffix_of(type_)}.p0"
-        align = self.constant(bytes_of(element_of(type_)), I32)
-        return self.call(name, type_, pointer, align, mask, self.constant(0, type_))
+    def prefetch_line(self, pointer: Value) -> None:
+        """Ask for the line at an address to be brought to the L2 cache; it need not be mapped."""
+        read, second_level, data = (self.constant(n, I32) for n in (0, 2, 1))
+        self.call("llvm.prefetch.p0", VOID, pointer, read, second_level, data)
 
-    def store_masked(self, value: Value, pointer: Value, mask: Value) -> None:
-        """Write the lanes that the mask has."""
-        name = f"llvm.masked.store.{suffix_of(value.type)}.p0"
-        align = self.constant(bytes_of(value.element), I32)
-        self.call(name, VOID, value, pointer, align, mask)
+    def stream(self, value: Value, pointer: Value) -> None:
+        """Write a whole vector past the caches, which then need not read the line first.
+
+        The address must be a multiple of the vector's size; see :meth:`fence_streams`.
+        """
+        size = bytes_of(value.element) * value.lanes
+        store = self.ir.store(value.ir, pointer.ir, align=size)
+        store.set_metadata("nontemporal", self.module.add_metadata([ir.Constant(I32, 1)]))
+
+    def fence_streams(self) -> None:
+        """Let other threads see what was streamed before what is written from now on."""
+        if self.target.architecture == "x86_64":
+            self.call("llvm.x86.sse.sfence", VOID)
 
     def prefetch(self, pointer: Value, size: int) -> None:
         """Ask for as many bytes as a loop reads at a pointer, some way ahead of it.

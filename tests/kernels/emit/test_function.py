@@ -139,3 +139,17 @@ def test_invalid_ir_is_refused():
             break  # leaves the loop's block without an end
     with pytest.raises(RuntimeError):
         jit.object_code(str(module), KNOWN["haswell"])
+
+
+def test_masked_accesses_without_an_instruction_are_compiled_once():
+    def text(name):
+        module = Module("test_masked", KNOWN[name])
+        with module.task(Arguments(x="pointer", n="int")) as f:
+            for column, mask in f.strips(f.arguments.n):
+                x = f.array(f.arguments.x, BF16)
+                x.store(x.load(column, mask) + x.load(column + 1, mask), column, mask)
+        return str(module)
+
+    assert text("haswell").count('call <8 x i16> @"masked_load_v8i16"') == 2
+    assert text("haswell").count('call <8 x i16> @"llvm.masked.load') == 1
+    assert "masked_load_v16i16" not in text("znver4")

@@ -1,0 +1,61 @@
+"""What functions over kernels have in common before a kernel runs.
+
+What a call needs follows from the looks of its operands alone: their dtypes, shapes and strides.
+It is prepared when a look is first seen and found again in a dictionary, because on small operands
+the checks would take longer than the kernel.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+__all__ = ["is_small", "keep", "needs_torch"]
+
+_PLAIN = frozenset({Tensor, torch.nn.Parameter})
+_MOST = 1024
+_SHARED = (torch.float32, torch.bfloat16)
+
+_Call = TypeVar("_Call", bound="Callable[..., object]")
+
+
+def needs_torch(*operands: Tensor | None) -> bool:
+    """Whether torch must see the call: for autograd, another device, tracing, tensor subclasses."""
+    if torch.compiler.is_compiling():
+        return True
+    recording = torch.is_grad_enabled()
+    for operand in operands:
+        if operand is not None and (
+            type(operand) not in _PLAIN
+            or not operand.is_cpu
+            or (recording and operand.requires_grad)
+        ):
+            return True
+    return False
+
+
+def is_small(x: Tensor, few: int) -> bool:
+    """Whether ``x`` has fewer elements than that, and torch's own operators may take it at once.
+
+    A graph that is traced should have our operators whatever the size, and empty tensors are left
+    to our checks.
+    """
+    return (
+        0 < x.numel() < few
+        and x.dtype in _SHARED
+        and type(x) in _PLAIN
+        and not torch.compiler.is_compiling()
+    )
+
+
+def keep(calls: dict[Hashable, _Call], key: Hashable, call: _Call) -> _Call:
+    """Put a prepared call where it is found again; all go when there are too many."""
+    if len(calls) >= _MOST:
+        calls.clear()
+    calls[key] = call
+    return call
