@@ -17,7 +17,9 @@ from ds_cli.command import CONTEXT, Command
 from ds_cli.console import Talk
 from ds_cli.outcome import ExitCode
 
-__all__ = ["COMMANDS", "GROUPS", "convert", "data", "doctor", "load", "main", "quantize", "run"]
+__all__ = [
+    "COMMANDS", "GROUPS", "convert", "data", "doctor", "load", "main", "quantize", "run", "train",
+]  # fmt: skip
 
 # Every command with its one line of help. The module is ds_cli.commands.<name>, a dot between two
 # words; it is imported when the command is called, and not before.
@@ -27,6 +29,7 @@ COMMANDS = {
     "data pack": "Turn files into a data set that is read without being copied.",
     "doctor": "Say whether this machine is fit for the work.",
     "quantize": "Shrink a model to INT8 within an accuracy budget.",
+    "train": "Train a model: sharded, pipelined, resumable.",
 }
 
 GROUPS = {
@@ -154,3 +157,4 @@ convert = partial(_stand_alone, "convert")
 data = partial(_stand_alone, "data")
 doctor = partial(_stand_alone, "doctor")
 quantize = partial(_stand_alone, "quantize")
+train = partial(_stand_alone, "train")

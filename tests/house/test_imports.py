@@ -21,8 +21,10 @@ GROUND = {
 BELOW: dict[str, set[str]] = {
     "ds_cli": {"deepseek.*"},
     "deepseek.quantization": {"deepseek.formats", "deepseek.data", "deepseek.nn"},
+    "deepseek.training": {"deepseek.formats", "deepseek.data", "deepseek.distributed"},
     "deepseek.formats": {"deepseek.nn"},
     "deepseek.data": set(),
+    "deepseek.distributed": set(),
     "deepseek.health": set(),
     "deepseek.nn": {"deepseek.kernels"},
     "deepseek.kernels": set(),

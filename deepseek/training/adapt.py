@@ -1,0 +1,63 @@
+"""What is done to a model before it is laid out: recompute activations, compile its blocks."""
+
+import shutil
+from functools import partial
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from deepseek.distributed.anatomy import block_lists
+from deepseek.errors import InputError
+from deepseek.training.config import TrainConfig
+
+__all__ = ["adapt", "device_of"]
+
+
+def device_of(config: TrainConfig, local_rank: int) -> torch.device:
+    """Where this process computes.
+
+    Raises:
+        InputError: A GPU was asked for and there is none.
+    """
+    if config.device == "cpu" or not torch.cuda.is_available():
+        if config.device == "cuda":
+            raise InputError("expected a GPU for --device cuda, found none", hint="--device cpu")
+        return torch.device("cpu")
+    return torch.device("cuda", local_rank % torch.cuda.device_count())
+
+
+def adapt(model: nn.Module, config: TrainConfig) -> None:
+    """Change the model in place as configured.
+
+    Raises:
+        InputError: The model cannot recompute activations, or there is no compiler.
+    """
+    if config.gradient_checkpointing:
+        _recompute(model)
+    if config.compile == "inductor":
+        _compile(model)
+
+
+def _recompute(model: nn.Module) -> None:
+    blocks = _blocks(model)
+    if not blocks:
+        raise InputError(
+            f"expected a model with a list of blocks to recompute, found none in "
+            f"{type(model).__name__}",
+            hint="leave out --gradient_checkpointing",
+        )
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+
+
+def _compile(model: nn.Module) -> None:
+    if not torch.cuda.is_available() and shutil.which("g++") is None:
+        raise InputError("expected a C++ compiler for --compile inductor, found no g++")
+    # Block by block: equal blocks share one compilation, and stages and shards keep their seams.
+    for module in _blocks(model) or [model]:
+        module.compile()
+
+
+def _blocks(model: nn.Module) -> list[nn.Module]:
+    return [block for blocks in block_lists(model).values() for block in blocks]

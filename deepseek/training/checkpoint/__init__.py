@@ -1,0 +1,1 @@
+"""Checkpoints of a run: sharded, written in the background, complete or not there."""

@@ -1,0 +1,1 @@
+"""What a run trains on: text into tokens, records into batches."""
