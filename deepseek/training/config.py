@@ -143,6 +143,9 @@ class TrainConfig:
     eval_every: Annotated[int, "Steps between evaluations; 0 evaluates at the end."] = 40
     patience: Annotated[int, "Evaluations without improvement before it stops; 0: never."] = 0
     log_every: Annotated[int, "Steps between lines of progress."] = 10
+    tensorboard: Annotated[bool, "Write metrics for TensorBoard too, into the run's folder."] = (
+        False
+    )
     checkpoint_every: Annotated[int, "Steps between checkpoints; 0 saves at the end."] = 40
     keep: Annotated[int, "Checkpoints that are kept."] = 2
     plan: Annotated[bool, "Say what the run would need in memory and on the wire, and stop."] = (

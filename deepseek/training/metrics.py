@@ -10,29 +10,48 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from deepseek.training.boards import Board, open_board
+
 __all__ = ["Metrics", "read_metrics", "trim_metrics", "writing_metrics"]
 
 
 @dataclass(slots=True)
 class Metrics:
-    """Takes rows; without a file it forgets them."""
+    """Takes rows; without a file it forgets them.
+
+    Attributes:
+        file: Where the rows go.
+        board: Who shows them as well.
+    """
 
     file: TextIO | None
+    board: Board | None = None
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Add a row: ``train``, ``eval``, ``checkpoint`` or ``note``."""
         if self.file is not None:
             self.file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+        if self.board is not None:
+            self.board.add(kind, step, values)
 
 
 @contextmanager
-def writing_metrics(path: Path | None) -> Iterator[Metrics]:
-    """Rows are added to the file at ``path``; None is for processes that do not speak."""
+def writing_metrics(path: Path | None, board: Path | None = None) -> Iterator[Metrics]:
+    """Rows are added to files; None is for processes that do not speak.
+
+    Args:
+        path: The file of JSON lines.
+        board: The folder for TensorBoard.
+    """
     if path is None:
         yield Metrics(None)
         return
-    with path.open("a", encoding="utf-8", buffering=1) as file:
-        yield Metrics(file)
+    taken = sum(row["kind"] == "train" for row in read_metrics(path))
+    with (
+        path.open("a", encoding="utf-8", buffering=1) as file,
+        open_board(board, taken + 1) as shown,
+    ):
+        yield Metrics(file, shown)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

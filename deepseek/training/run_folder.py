@@ -3,6 +3,7 @@
 runs/small_gpt-1/
 train.toml         the configuration; --config takes it back
 metrics.jsonl      what happened, step by step
+tensorboard/       the same for TensorBoard, with --tensorboard
 checkpoints/       to go on from
 model/             the trained model, when the run is done
 report.json        how it went
@@ -38,6 +39,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """What happened, step by step."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def board(self) -> Path:
+        """The same for TensorBoard."""
+        return self.root / "tensorboard"
 
     @property
     def checkpoints(self) -> CheckpointFolder:

@@ -6,6 +6,7 @@ from typing import Any
 
 from deepseek.distributed import launch
 from deepseek.progress import Progress, silent
+from deepseek.training.boards import check_tensorboard
 from deepseek.training.config import TrainConfig
 from deepseek.training.data.prepare import prepare
 from deepseek.training.export import export_model
@@ -84,6 +85,8 @@ def _prepare_job(config: TrainConfig, progress: Progress, say: Say) -> Job:
     run = find_run(config, source.name)
     world = world_size(config)
     share_of(config, layout_of(config, world))
+    if config.tensorboard:
+        check_tensorboard()
     data = prepare(config, source, progress)
     rehearse(config, source, data, world)
     begin_run(run, config, say)

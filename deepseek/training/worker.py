@@ -40,7 +40,8 @@ def work(job: Job) -> Summary:
         InputError: As the loop does, or the last checkpoint is of another model.
     """
     metrics = job.run.metrics if is_leader() else None
-    with quiet_transformers(), writing_metrics(metrics) as rows, heeding() as stop:
+    board = job.run.board if job.config.tensorboard else None
+    with quiet_transformers(), writing_metrics(metrics, board) as rows, heeding() as stop:
         rig, state = assemble(job, rows, stop)
         ending = run_loop(rig, state, job.config)
     return Summary(

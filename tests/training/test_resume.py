@@ -1,46 +1,26 @@
 """A run that was cut off goes on as if nothing had happened."""
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from deepseek.training.checkpoint.folder import CheckpointFolder
 from deepseek.training.config import TrainConfig
-from deepseek.training.config_file import config_to_toml
 from deepseek.training.metrics import read_metrics
 from deepseek.training.train import train
 
 Make = Callable[..., TrainConfig]
 Losses = Callable[[Path], list[float]]
-
-
-def start(config: TrainConfig, folder: Path, *flags: str) -> subprocess.Popen[bytes]:
-    """The command as a process of its own."""
-    file = folder / "start.toml"
-    file.write_text(config_to_toml(config))
-    program = "from ds_cli.main import main; main()"
-    return subprocess.Popen(
-        [sys.executable, "-c", program, "train", "--config", str(file), *flags],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    )
-
-
-def wait_for_step(run: Path, step: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not any(row["step"] >= step for row in read_metrics(run / "metrics.jsonl")):
-        assert process.poll() is None, process.communicate()[1].decode()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -89,24 +69,76 @@ def train_until(step: int, config: TrainConfig) -> None:
         train(config)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("attempt", range(4))
-def test_kill_9_at_any_moment_costs_only_the_steps_since(
-    tiny: Make, tmp_path: Path, losses: Losses, attempt: int
+STEPS = 40
+
+
+def _train_in_child(config: TrainConfig) -> None:
+    torch.set_num_threads(1)  # as here: another number of threads adds in another order
+    train(config)
+
+
+def kill_at_random_steps(
+    attempt: int, config: TrainConfig, run: Path, begin: Callable[[TrainConfig], BaseProcess]
 ) -> None:
-    config = tiny(output=tmp_path / "killed", steps=400, checkpoint_every=7)
-    train(tiny(output=tmp_path / "whole", steps=400))
+    """Kill -9 a run three times, at steps or between them as chance will, each time resuming it."""
     chance = random.Random(attempt)
-    process = start(config, tmp_path)
-    for _ in range(2):
-        done = len(read_metrics(tmp_path / "killed" / "metrics.jsonl"))
-        wait_for_step(tmp_path / "killed", done + chance.randrange(8, 100), process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        process = start(config, tmp_path, "--resume")
-    _, error = process.communicate(timeout=300)
-    assert process.returncode == 0, error.decode()
+    for _ in range(3):
+        done = len(read_metrics(run / "metrics.jsonl"))
+        process = begin(config)
+        wait_for_row(run, done + chance.randrange(2, 12), process)
+        time.sleep(chance.random() * 0.02)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        if CheckpointFolder(run / "checkpoints").latest() is None:
+            config = replace(config, overwrite=True, resume=False)
+        else:
+            config = replace(config, overwrite=False, resume=True)
+    train(config)
+
+
+def wait_for_row(run: Path, count: int, process: BaseProcess) -> None:
+    deadline = time.monotonic() + 120
+    while len(read_metrics(run / "metrics.jsonl")) < count:
+        assert process.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def begin() -> Callable[[TrainConfig], BaseProcess]:
+    """Starts a run as a process that has everything imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["deepseek.training.train", "deepseek.training.assemble"])
+
+    def start(config: TrainConfig) -> BaseProcess:
+        process = context.Process(target=_train_in_child, args=(config,))
+        process.start()
+        return process
+
+    return start
+
+
+@pytest.mark.parametrize(
+    "attempt", [*range(2), *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 40))]
+)
+def test_kill_9_at_any_moment_costs_only_the_steps_since(
+    tiny: Make,
+    tmp_path: Path,
+    losses: Losses,
+    begin: Callable[[TrainConfig], BaseProcess],
+    attempt: int,
+) -> None:
+    dropout = {"model_options": ("resid_pdrop=0.1",), "ema": 0.9, "eval_every": 9}
+    train(tiny(output=tmp_path / "whole", steps=STEPS, **dropout))
+    config = tiny(output=tmp_path / "killed", steps=STEPS, checkpoint_every=3, **dropout)
+    kill_at_random_steps(attempt, config, tmp_path / "killed", begin)
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
+    weights = [
+        (tmp_path / name / "model" / "model.safetensors").read_bytes()
+        for name in ("whole", "killed")
+    ]
+    assert weights[0] == weights[1]
     assert list((tmp_path / "killed" / "checkpoints").glob("*.part")) == []
 
 

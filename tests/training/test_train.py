@@ -104,3 +104,29 @@ def test_the_average_is_judged_and_exported(tiny: Make, tmp_path: Path) -> None:
     plain = train(tiny(output=tmp_path / "plain", steps=10))
     assert plain["last_loss"] == report["last_loss"]
     assert plain["held_out"]["loss"] != report["held_out"]["loss"]
+
+
+def test_tensorboard_shows_each_step_once_after_a_resume(tiny: Make, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="the extra [tensorboard] is not installed")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(tiny(steps=4, tensorboard=True))
+    train(tiny(steps=6, tensorboard=True, resume=True))
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    shown = [(event.step, event.value) for event in events.Scalars("train/loss")]
+    rows = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    wanted = [(row["step"], row["loss"]) for row in rows if row["kind"] == "train"]
+    assert shown == [(step, pytest.approx(loss)) for step, loss in wanted]
+    assert len(shown) == 6
+
+
+def test_tensorboard_without_its_package_is_refused(
+    tiny: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepseek.training import boards
+
+    monkeypatch.setattr(boards, "find_spec", lambda _name: None)
+    with pytest.raises(InputError, match="the package tensorboard") as refused:
+        train(tiny(tensorboard=True))
+    assert refused.value.hint == "pip install 'deepseek-toolkit[tensorboard]'"
+    assert not (tmp_path / "run").exists()

@@ -18,7 +18,10 @@ from deepseek.training.metrics import read_metrics
 from ds_cli.main import main
 
 PROGRAM = "from ds_cli.main import train; train()"
-SMALL = ("n_layer=2", "n_embd=16", "n_head=2", "n_positions=16", "vocab_size=40")
+SMALL = (
+    "num_hidden_layers=2", "hidden_size=16", "intermediate_size=32", "num_attention_heads=2",
+    "max_position_embeddings=16", "vocab_size=40",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +147,7 @@ def test_a_plan_trains_nothing(
     assert call(*small(tokens, tmp_path / "run"), "--plan", "--nproc", "2") == 0
     out, _ = capsys.readouterr()
     assert "activations" in out
-    assert "1 stages x 2 replicas x 1 shards" in out
+    assert "2 replicas" in out
     assert not (tmp_path / "run").exists()
 
 
@@ -165,3 +168,24 @@ def test_a_polite_kill_saves_before_it_leaves(tokens: Path, tmp_path: Path) -> N
     assert (run / "checkpoints" / "latest").read_text() == f"step-{last['step']:08d}\n"
     assert f"asked to stop at step {last['step']}; saved, go on with --resume" in err
     assert "Traceback" not in err
+
+
+def test_what_is_trained_when_nothing_is_said_can_be_converted_and_quantized(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DEEPSEEK_CACHE", str(tmp_path / "cache"))
+    assert call("--steps", "2", "--eval_every", "0") == 0
+    model = Path("runs/small_gpt-1/model")
+    texts = [f"The number {n} is followed by the number {n + 1}." for n in range(60)]
+    Path("texts.txt").write_text("\n".join(texts))
+    for words in (
+        ["convert", str(model), "model.onnx"],
+        ["quantize", "--model", str(model), "--calib_data", "texts.txt", "--output", "int8",
+         "--allow_drop"],
+    ):  # fmt: skip
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        assert end.value.code in ((0,) if words[0] == "convert" else (0, 1))
+    report = json.loads(Path("int8/report.json").read_text())
+    assert len(report["layers"]) == 8 * 4 + 1
