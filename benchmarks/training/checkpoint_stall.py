@@ -7,23 +7,19 @@ Prints one JSON object; ``ratio`` is theirs / ours, the bar 10: a tenth of the t
 """
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from measure import record
 from torch import nn
 
 from deepseek.distributed import training_state
 from deepseek.training.checkpoint.folder import CheckpointFolder
 from deepseek.training.checkpoint.save import CheckpointWriter
 
-BAR = 10.0
 WIDTH = 1024
 
 
@@ -55,22 +51,15 @@ def main() -> None:
                 waited.append(time.perf_counter() - began)
     size = sum(tensor.nbytes for section in tensors.values() for tensor in section.values())
     ours, theirs = statistics.median(stalled), statistics.median(waited)
-    line = {
-        "figure": "stall of a checkpoint",
-        "setting": {"bytes": size, "rounds": arguments.rounds},
-        "ours": ours,
-        "theirs": theirs,
-        "unit": "s",
-        "peer": "the same writer, waited for",
-        "ratio": round(theirs / ours, 3),
-        "bar": BAR,
-        "met": theirs / ours >= BAR,
-        "threads": torch.get_num_threads(),
-        "load": os.getloadavg()[0],
-        "cpu": platform.processor() or platform.machine(),
-        "versions": {"torch": version("torch")},
-    }
-    print(json.dumps(line), flush=True)
+    record(
+        "stall of a checkpoint",
+        {"bytes": size, "rounds": arguments.rounds},
+        ours,
+        theirs,
+        unit="s",
+        peer="the same writer, waited for",
+        bar=10.0,
+    )
 
 
 if __name__ == "__main__":
