@@ -59,7 +59,7 @@ def _fill(model: nn.Module, checkpoint: Path) -> None:
     for name, tensor in model.state_dict().items():
         section = "average" if f"average.{name}" in saved else "model"
         sections[section][name] = tensor
-    load_tensors(checkpoint, sections)
+    load_tensors(checkpoint, sections, alone=True)
 
 
 def _save_plain(model: nn.Module, folder: Path) -> None:

@@ -29,8 +29,13 @@ def saved_sizes(place: Path) -> dict[str, torch.Size]:
     }
 
 
-def load_tensors(place: Path, sections: Sections) -> None:
+def load_tensors(place: Path, sections: Sections, *, alone: bool = False) -> None:
     """Fill the tensors, which may be shards, from the checkpoint.
+
+    Args:
+        place: The checkpoint.
+        sections: Tensors by section and name.
+        alone: Whether this process loads and the others of its group do not.
 
     Raises:
         InputError: The checkpoint lacks one, or has it in another size.
@@ -52,7 +57,7 @@ def load_tensors(place: Path, sections: Sections) -> None:
         load(
             {section: dict(tensors) for section, tensors in sections.items() if tensors},
             storage_reader=HuggingFaceStorageReader(str(place)),
-            no_dist=not dist.is_initialized(),
+            no_dist=alone or not dist.is_initialized(),
         )
 
 
