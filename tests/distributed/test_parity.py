@@ -2,7 +2,7 @@
 
 import pytest
 import ranks
-from ranks import FOUR_CASES, MATRIX, PAIR_CASES, STRATEGIES, Case
+from cases import FOUR_CASES, MATRIX, PAIR_CASES, STRATEGIES, Case
 from tiny import alone
 
 from deepseek.distributed import launch

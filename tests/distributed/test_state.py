@@ -1,7 +1,7 @@
 """A checkpoint of one layout loads into every other, and training goes on as if nothing were."""
 
 import pytest
-from ranks import LOADED_BY, SAVED_BY, Case
+from cases import LOADED_BY, SAVED_BY, Case
 from tiny import alone
 
 

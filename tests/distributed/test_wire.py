@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from ranks import Case
+from cases import Case
 from tiny import alone
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "distributed" / "wire_bytes.py"
