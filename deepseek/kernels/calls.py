@@ -12,16 +12,28 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+from deepseek.errors import InputError
 
-__all__ = ["is_small", "keep", "needs_torch"]
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+__all__ = [
+    "DTYPES", "MASKS", "WORTH_A_THREAD", "check_broadcast", "is_small", "keep", "needs_torch",
+]  # fmt: skip
+
+DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
+"""The dtypes that kernels read and write, and their names."""
+
+MASKS = {torch.bool: "bool", **DTYPES}
+"""The dtypes of masks, and their names."""
+
+WORTH_A_THREAD = 1 << 18
+"""Multiply-adds for which another thread is called: about 5 us on one core, a region costs 1.4."""
 
 _PLAIN = frozenset({Tensor, torch.nn.Parameter})
 _MOST = 1024
-_SHARED = (torch.float32, torch.bfloat16)
 
-_Call = TypeVar("_Call", bound="Callable[..., object]")
+_Call = TypeVar("_Call")
 
 
 def needs_torch(*operands: Tensor | None) -> bool:
@@ -39,6 +51,20 @@ def needs_torch(*operands: Tensor | None) -> bool:
     return False
 
 
+def check_broadcast(name: str, operand: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse an operand that is not broadcast to ``shape``.
+
+    Raises:
+        InputError: It is not.
+    """
+    missing = len(shape) - operand.dim()
+    sizes = (1,) * missing + tuple(operand.shape)
+    if missing < 0 or any(have not in (1, want) for have, want in zip(sizes, shape, strict=True)):
+        raise InputError(
+            f"expected `{name}` broadcast to {tuple(shape)}, got shape {tuple(operand.shape)}"
+        )
+
+
 def is_small(x: Tensor, few: int) -> bool:
     """Whether ``x`` has fewer elements than that, and torch's own operators may take it at once.
 
@@ -47,7 +73,7 @@ def is_small(x: Tensor, few: int) -> bool:
     """
     return (
         0 < x.numel() < few
-        and x.dtype in _SHARED
+        and x.dtype in DTYPES
         and type(x) in _PLAIN
         and not torch.compiler.is_compiling()
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.attend.operands import needs_dispatcher
+from deepseek.kernels.calls import needs_torch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,7 +48,7 @@ def attention(
     Raises:
         InputError: A shape, dtype or device does not fit.
     """
-    if needs_dispatcher(q, k, v, mask):
+    if needs_torch(q, k, v, mask):
         from deepseek.kernels.attend import ops
 
         dense: tuple[Tensor, Tensor] = ops.attention(q, k, v, mask, causal, scale)
@@ -82,7 +82,7 @@ def block_sparse_attention(
         causal: Whether query i sees only the keys up to ``i + M - N``.
         scale: ``1 / sqrt(D)`` unless given.
     """
-    if needs_dispatcher(q, k, v, mask):
+    if needs_torch(q, k, v, mask):
         from deepseek.kernels.attend import ops
 
         sparse: tuple[Tensor, Tensor] = ops.block_sparse_attention(

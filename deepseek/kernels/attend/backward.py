@@ -20,11 +20,11 @@ from math import log
 from typing import TYPE_CHECKING
 
 from deepseek.kernels.attend.forward import blocks_of_keys, symbol
-from deepseek.kernels.attend.pack import ELEMENTS, emit_copy
+from deepseek.kernels.attend.pack import emit_copy
 from deepseek.kernels.attend.product import Grid, emit_multiply
 from deepseek.kernels.attend.scores import LOG2E, LOWEST, emit_hide, emit_mask, places, see
 from deepseek.kernels.attend.spec import tile_for
-from deepseek.kernels.emit import I64, POINTER, VOID, Arguments, Module, math
+from deepseek.kernels.emit import ELEMENTS, I64, POINTER, VOID, Arguments, Module, math
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.attend.pack import ELEMENTS
-from deepseek.kernels.emit import I64, POINTER, transpose
+from deepseek.kernels.emit import ELEMENTS, I64, POINTER, transpose
 
 if TYPE_CHECKING:
     from deepseek.kernels.attend.spec import Form

@@ -20,11 +20,11 @@ from math import log
 from typing import TYPE_CHECKING
 
 from deepseek.kernels.attend.few import emit_gather_rows, emit_score_rows
-from deepseek.kernels.attend.pack import ELEMENTS, emit_copy
+from deepseek.kernels.attend.pack import emit_copy
 from deepseek.kernels.attend.product import Grid, emit_multiply
 from deepseek.kernels.attend.scores import LOWEST, emit_absorb, emit_hide, emit_mask, see
 from deepseek.kernels.attend.spec import tile_for
-from deepseek.kernels.emit import F32, I32, I64, VOID, Arguments, Module, math
+from deepseek.kernels.emit import ELEMENTS, F32, I32, I64, VOID, Arguments, Module, math
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

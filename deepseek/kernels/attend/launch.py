@@ -13,7 +13,6 @@ from deepseek.kernels import parallel
 from deepseek.kernels.attend import backward, forward
 from deepseek.kernels.attend import pack as packing
 from deepseek.kernels.attend.operands import (
-    DTYPES,
     Sizes,
     mask_view,
     result,
@@ -23,6 +22,7 @@ from deepseek.kernels.attend.operands import (
 from deepseek.kernels.attend.product import build_product
 from deepseek.kernels.attend.scores import LOG2E
 from deepseek.kernels.attend.spec import BLOCK, FEW, Form, padded
+from deepseek.kernels.calls import DTYPES, WORTH_A_THREAD, keep
 from deepseek.kernels.jit import Kernel, kernel
 from deepseek.kernels.target import Target, current
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_backward", "run_forward"]
 
-_WORTH_A_THREAD = 1 << 18  # multiply-adds: about 5 us on one core, a region costs 1.4 us
-_MOST_PLANS = 1024
 _UNITS_A_THREAD = 4  # to balance with when another program takes one of the cores
 
 
@@ -56,9 +54,8 @@ def run_forward(
     )  # fmt: skip
     plan = _plans.get(key)
     if plan is None:
-        if len(_plans) >= _MOST_PLANS:
-            _plans.clear()
-        plan = _plans[key] = _plan(q, k, v, mask, causal, scale, lists, target or current())
+        prepared = _plan(q, k, v, mask, causal, scale, lists, target or current())
+        plan = keep(_plans, key, prepared)
     sizes = plan.sizes
     out = plan.result(q)
     lse = torch.empty(*sizes.scores[:3], dtype=torch.float32)
@@ -161,7 +158,7 @@ def _plan(
             *values.strides,
         ),
         units=sizes.batch * sizes.heads * -(-sizes.queries // form.block),
-        chunk=max(1, _WORTH_A_THREAD // max(work, 1)),
+        chunk=max(1, WORTH_A_THREAD // max(work, 1)),
     )
 
 
@@ -215,7 +212,7 @@ def _packed(rows: Tensor, width: int, form: Form, target: Target, *, transposed:
     units = batch * heads * blocks
     run = kernel(packing.build_pack, form.dtype, width, block, transposed, target=target)
     bound = packing.ARGUMENTS.bind(heads, length, depth, blocks, *rows.stride()[:3])
-    chunk = max(1, _WORTH_A_THREAD // (4 * block * width))
+    chunk = max(1, WORTH_A_THREAD // (4 * block * width))
 
     def pack(rows: Tensor) -> Tensor:
         packed = torch.empty(units, block, width)

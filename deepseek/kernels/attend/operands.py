@@ -7,15 +7,11 @@ from torch import Tensor
 
 from deepseek.errors import InputError
 from deepseek.kernels.attend.spec import MOST_DEPTH
+from deepseek.kernels.calls import DTYPES, MASKS, check_broadcast
 
 __all__ = [
-    "DTYPES", "Sizes", "mask_view", "needs_dispatcher", "result", "sizes_of", "with_dense_rows",
+    "Sizes", "mask_view", "result", "sizes_of", "with_dense_rows",
 ]  # fmt: skip
-
-DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
-"""The dtypes of queries, keys and values, and their names."""
-
-_MASK_DTYPES = {torch.bool: "bool", **DTYPES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +84,11 @@ def sizes_of(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Siz
 
 
 def _check_mask(mask: Tensor, q: Tensor, sizes: Sizes) -> None:
-    if mask.dtype not in _MASK_DTYPES:
+    if mask.dtype not in MASKS:
         raise InputError(f"expected `mask` of bool, float32 or bfloat16, got {mask.dtype}")
     if mask.device != q.device:
         raise InputError(f"expected `mask` on {q.device}, got {mask.device}")
-    shape = (1,) * (4 - mask.dim()) + tuple(mask.shape)
-    if len(shape) > 4 or any(
-        have not in (1, want) for have, want in zip(shape, sizes.scores, strict=True)
-    ):
-        raise InputError(
-            f"expected `mask` broadcast to {sizes.scores}, got shape {tuple(mask.shape)}"
-        )
+    check_broadcast("mask", mask, sizes.scores)
     if mask.requires_grad and torch.is_grad_enabled():
         raise InputError("expected `mask` without a gradient, got one that requires it")
 
@@ -109,7 +99,7 @@ def mask_view(mask: Tensor | None, sizes: Sizes) -> tuple[Tensor | None, str | N
         return None, None
     if mask.shape[-1:] != sizes.scores[-1:] or (mask.stride(-1) != 1 and sizes.keys > 1):
         mask = mask.expand(*mask.shape[:-1], sizes.keys).contiguous()
-    return mask.expand(sizes.scores), _MASK_DTYPES[mask.dtype]
+    return mask.expand(sizes.scores), MASKS[mask.dtype]
 
 
 def with_dense_rows(operand: Tensor) -> Tensor:
@@ -126,15 +116,3 @@ def result(like: Tensor, heads: int, length: int, depth: int) -> Tensor:
     if like.stride(1) < like.stride(2) and like.shape[1] > 1:
         return like.new_empty(batch, length, heads, depth).transpose(1, 2)
     return like.new_empty(batch, heads, length, depth)
-
-
-def needs_dispatcher(*operands: Tensor | None) -> bool:
-    """Whether torch must see the call: for autograd, another device, tracing, tensor subclasses."""
-    if torch.compiler.is_compiling():
-        return True
-    recording = torch.is_grad_enabled()
-    return any(
-        type(operand) is not Tensor or not operand.is_cpu or (recording and operand.requires_grad)
-        for operand in operands
-        if operand is not None
-    )

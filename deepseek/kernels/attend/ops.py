@@ -14,7 +14,8 @@ from torch import Tensor
 from deepseek.kernels.attend import cuda
 from deepseek.kernels.attend.blocks import BlockLists
 from deepseek.kernels.attend.launch import run_backward, run_forward
-from deepseek.kernels.attend.operands import needs_dispatcher, result, sizes_of
+from deepseek.kernels.attend.operands import result, sizes_of
+from deepseek.kernels.calls import needs_torch
 
 __all__ = ["attention", "attention_backward", "block_sparse_attention"]
 
@@ -185,7 +186,7 @@ def _keep_sparse(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor
 def _backward(ctx: Any, grad: Tensor, grad_lse: Tensor | None) -> tuple[Tensor | None, ...]:
     q, k, v, out, lse, starts, indices, mask = ctx.saved_tensors
     block, causal, scale = ctx.others
-    if needs_dispatcher(grad, grad_lse, q, k, v, mask):
+    if needs_torch(grad, grad_lse, q, k, v, mask):
         gradients = attention_backward(
             grad, grad_lse, q, k, v, out, lse, starts, indices, block, mask, causal, scale
         )

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import BF16, F32, Arguments, Module, transpose
+from deepseek.kernels.emit import ELEMENTS, Arguments, Module, transpose
 
 if TYPE_CHECKING:
     from deepseek.kernels.emit import Array, Function, Value
     from deepseek.kernels.target import Target
 
-__all__ = ["ARGUMENTS", "ELEMENTS", "build_pack", "emit_copy"]
-
-ELEMENTS = {"float32": F32, "bfloat16": BF16}
-"""LLVM types by torch's names."""
+__all__ = ["ARGUMENTS", "build_pack", "emit_copy"]
 
 ARGUMENTS = Arguments(
     source="pointer", packed="pointer", heads="int", rows="int", depth="int", blocks="int",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import e, inf, log2
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import BF16, F32, I8, I32, I64, POINTER, VOID, math
+from deepseek.kernels.emit import ELEMENTS, I32, I64, POINTER, VOID, math
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from deepseek.kernels.attend.spec import Form
     from deepseek.kernels.emit import Array, Function, Module, Value, Variable
 
-__all__ = ["LOG2E", "LOWEST", "MASKS", "emit_absorb", "emit_hide", "emit_mask", "places", "see"]
+__all__ = ["LOG2E", "LOWEST", "emit_absorb", "emit_hide", "emit_mask", "places", "see"]
 
 LOG2E = log2(e)
 
@@ -27,9 +27,6 @@ LOWEST = -3.0e38
 from minus infinity, not minus infinity from itself."""
 
 _REGISTERS_A_TURN = 4  # enough to keep the units for exp2 busy; more only takes longer to compile
-
-MASKS = {"bool": I8, "float32": F32, "bfloat16": BF16}
-"""Element types of masks, by torch's names of their dtypes."""
 
 
 def emit_mask(module: Module, form: Form) -> str:
@@ -40,7 +37,7 @@ def emit_mask(module: Module, form: Form) -> str:
     with module.function("mask", parameters) as f:
         p = f.parameters
         scores = f.array(p["scores"])
-        mask = f.array(p["mask"], MASKS[form.mask or "bool"])
+        mask = f.array(p["mask"], ELEMENTS[form.mask or "bool"])
         for row in f.range(0, p["rows"]):
             line, entries = scores.at(row * form.block), mask.at(row * p["stride"])
             for column, inside in f.strips(p["columns"]):
@@ -131,7 +128,7 @@ def see(
     key = key_block * form.block
     if form.mask is not None:
         offset = batch * a.mask_batch + head * a.mask_head + first * a.mask_row + key
-        entries = f.array(a.mask, MASKS[form.mask]).at(offset)
+        entries = f.array(a.mask, ELEMENTS[form.mask]).at(offset)
         columns = f.minimum(a.key_count - key, form.block)
         f.call(
             "mask", VOID, scores.pointer, entries.pointer, a.mask_row, count, columns

@@ -38,11 +38,23 @@ from deepseek.kernels.emit.array import Array
 from deepseek.kernels.emit.function import Function
 from deepseek.kernels.emit.module import Arguments, Module, Task
 from deepseek.kernels.emit.shuffle import transpose
-from deepseek.kernels.emit.types import BF16, F32, I1, I8, I16, I32, I64, POINTER, VOID, vector
+from deepseek.kernels.emit.types import (
+    BF16,
+    ELEMENTS,
+    F32,
+    I1,
+    I8,
+    I16,
+    I32,
+    I64,
+    POINTER,
+    VOID,
+    vector,
+)
 from deepseek.kernels.emit.value import Operand, Value, Variable
 
 __all__ = [
-    "BF16", "F32", "I1", "I8", "I16", "I32", "I64", "POINTER", "VOID",
+    "BF16", "ELEMENTS", "F32", "I1", "I8", "I16", "I32", "I64", "POINTER", "VOID",
     "Arguments", "Array", "Function", "Module", "Operand", "Task", "Value", "Variable",
     "dot", "math", "transpose", "vector",
 ]  # fmt: skip

@@ -3,7 +3,7 @@
 from llvmlite import ir
 
 __all__ = [
-    "BF16", "F32", "I1", "I8", "I16", "I32", "I64", "POINTER", "VOID",
+    "BF16", "ELEMENTS", "F32", "I1", "I8", "I16", "I32", "I64", "POINTER", "VOID",
     "bits_of", "bytes_of", "element_of", "is_float", "lanes_of", "suffix_of", "vector",
 ]  # fmt: skip
 
@@ -29,6 +29,12 @@ BF16 = _BFloat()
 I1, I8, I16, I32, I64 = (ir.IntType(width) for width in (1, 8, 16, 32, 64))
 POINTER = ir.PointerType()
 VOID = ir.VoidType()
+
+ELEMENTS = {
+    "float32": F32, "bfloat16": BF16, "bool": I8, "uint8": I8, "int8": I8, "int16": I16,
+    "int32": I32, "int64": I64,
+}  # fmt: skip
+"""Types in memory by the names that torch has for its dtypes."""
 
 _BITS = {F32: 32, BF16: 16, POINTER: 64}
 

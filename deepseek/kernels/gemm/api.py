@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
+from deepseek.kernels.calls import DTYPES, keep, needs_torch
 from deepseek.kernels.gemm.operands import (
-    DTYPES,
     check_operand,
     form,
     linear_shape,
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from deepseek.kernels.target import Target
 
 __all__ = ["linear"]
-
-_MOST_FORMS = 1024  # prepared calls that a weight keeps
 
 
 def linear(
@@ -68,30 +66,15 @@ def linear(
     Raises:
         InputError: A shape, dtype or device does not fit.
     """
-    if _needs_dispatcher(x, bias, residual, multiply):
+    if needs_torch(x, bias, residual, multiply):
         return _dispatched(x, weight, bias, activation, residual, multiply, out)
     threads = torch.get_num_threads()
     key = (form(x), form(bias), activation, form(residual), form(multiply), form(out), threads)
     call = weight.calls.get(key)
     if call is None:
-        if len(weight.calls) >= _MOST_FORMS:
-            weight.calls.clear()
-        call = _prepare(x, weight, bias, activation, residual, multiply, out, threads)
-        weight.calls[key] = call
+        prepared = _prepare(x, weight, bias, activation, residual, multiply, out, threads)
+        call = keep(weight.calls, key, prepared)
     return call(x, bias, residual, multiply, out)
-
-
-def _needs_dispatcher(x: Tensor, *operands: Tensor | None) -> bool:
-    """Whether torch must see the call: for autograd, another device, tracing, tensor subclasses."""
-    if type(x) is not Tensor or not x.is_cpu or torch.compiler.is_compiling():
-        return True
-    recording = torch.is_grad_enabled()
-    if recording and x.requires_grad:
-        return True
-    for operand in operands:
-        if operand is not None and (not operand.is_cpu or (recording and operand.requires_grad)):
-            return True
-    return False
 
 
 def _dispatched(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import F32, I8, I32, I64, POINTER, math
-from deepseek.kernels.gemm.microkernel import ELEMENTS
+from deepseek.kernels.emit import ELEMENTS, F32, I8, I32, I64, POINTER, math
 from deepseek.kernels.gemm.spec import HEADER, SIZES
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import F32, I8, I16, I32, Module, dot
-from deepseek.kernels.gemm.microkernel import ELEMENTS, MEMORY_BOUND_ROWS, PARAMETERS
+from deepseek.kernels.emit import ELEMENTS, F32, I8, I16, I32, Module, dot
+from deepseek.kernels.gemm.microkernel import MEMORY_BOUND_ROWS, PARAMETERS
 from deepseek.kernels.gemm.spec import FORMATS, HEADER, GroupedFormat, tile_for
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import BF16, F32, I8, I16, I32, I64, POINTER, Module
+from deepseek.kernels.emit import ELEMENTS, I16, I32, I64, POINTER, Module
 from deepseek.kernels.gemm.products import PRODUCTS
 from deepseek.kernels.gemm.spec import FORMATS, tile_for
 
@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     from deepseek.kernels.gemm.spec import Format, Tile
     from deepseek.kernels.target import Target
 
-__all__ = ["ELEMENTS", "MEMORY_BOUND_ROWS", "PARAMETERS", "build_microkernel"]
-
-ELEMENTS = {
-    "float32": F32, "bfloat16": BF16, "uint8": I8, "int8": I8, "int16": I16, "int32": I32,
-}  # fmt: skip
-"""LLVM types by torch's names."""
+__all__ = ["MEMORY_BOUND_ROWS", "PARAMETERS", "build_microkernel"]
 
 _WORDS = {2: I16, 4: I32}  # what a step of a panel holds for a column, by its bytes
 

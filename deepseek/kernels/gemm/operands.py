@@ -3,17 +3,14 @@
 from collections.abc import Hashable
 from math import prod
 
-import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
+from deepseek.kernels.calls import DTYPES
 from deepseek.kernels.gemm.layout import PackedWeight
 from deepseek.kernels.gemm.spec import ACTIVATIONS
 
-__all__ = ["DTYPES", "check_operand", "form", "linear_shape", "row_stride", "rows"]
-
-DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
-"""The dtypes that kernels read and write, and their names."""
+__all__ = ["check_operand", "form", "linear_shape", "row_stride", "rows"]
 
 
 def linear_shape(

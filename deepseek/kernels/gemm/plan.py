@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from deepseek.kernels.calls import WORTH_A_THREAD
 from deepseek.kernels.gemm.spec import SIZES, Format, Tile
 
 __all__ = ["Plan", "plan_product", "workspace_tiles"]
@@ -14,7 +15,6 @@ __all__ = ["Plan", "plan_product", "workspace_tiles"]
 _WORKSPACE_BYTES = 96 << 10
 _BLOCK_BYTES = 3072  # of a row of x between two visits of a tile: 768 of fp32; measured on Zen 4
 _ROWS_AT_ONCE = 512  # more rows of the result lie on more pages than the processor keeps in mind
-_WORTH_A_THREAD = 1 << 18  # multiply-adds: about 5 us on one core, a region costs 1.4 us
 _CHUNKS_A_THREAD = 4  # units to balance with when another program takes one of the cores
 
 
@@ -105,7 +105,7 @@ def plan_product(scheme: Format, tile: Tile, m: int, n: int, k: int, threads: in
         step_blocks=step_blocks,
         tile_spacing=tile.elements if step_blocks > 1 else 0,
         units=units,
-        chunk=_ceil(_WORTH_A_THREAD, work),
+        chunk=_ceil(WORTH_A_THREAD, work),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from deepseek.kernels.gemm.operands import DTYPES
+from deepseek.kernels.calls import DTYPES
 from deepseek.kernels.gemm.spec import HEADER, SIZES, Format
 
 if TYPE_CHECKING:

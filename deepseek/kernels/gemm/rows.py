@@ -20,8 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import BF16, F32, I8, I32, Arguments, Module
-from deepseek.kernels.gemm.microkernel import ELEMENTS
+from deepseek.kernels.emit import BF16, ELEMENTS, F32, I8, I32, Arguments, Module
 from deepseek.kernels.gemm.spec import FORMATS, HEADER, ROUNDINGS, SIZES, Format
 
 if TYPE_CHECKING:

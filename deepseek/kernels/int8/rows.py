@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
-from deepseek.kernels.gemm.operands import DTYPES, row_stride, rows
+from deepseek.kernels.calls import DTYPES
+from deepseek.kernels.gemm.operands import row_stride, rows
 from deepseek.kernels.gemm.quantize import row_quantizer
 from deepseek.kernels.gemm.spec import HEADER, ROUNDINGS, int8_format
 from deepseek.kernels.int8.pack import INT8_ROUNDINGS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import I8, I64, Arguments, Module
+from deepseek.kernels.emit import ELEMENTS, I8, I64, Arguments, Module
 from deepseek.kernels.rows.norm_kernel import centered
-from deepseek.kernels.rows.sweep import ELEMENTS, walk
+from deepseek.kernels.rows.sweep import walk
 
 if TYPE_CHECKING:
     from deepseek.kernels.emit import Array, Function, Task, Value

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
-from deepseek.kernels.calls import keep, needs_torch
-from deepseek.kernels.gemm.operands import DTYPES, form
+from deepseek.kernels.calls import DTYPES, keep, needs_torch
+from deepseek.kernels.gemm.operands import form
 from deepseek.kernels.rows.operands import (
     IDS,
     broadcast_ids,

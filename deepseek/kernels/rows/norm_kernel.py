@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import F32, Arguments, Module, math
-from deepseek.kernels.rows.sweep import ELEMENTS, WAYS, sum_of, sweep
+from deepseek.kernels.emit import ELEMENTS, F32, Arguments, Module, math
+from deepseek.kernels.rows.sweep import WAYS, sum_of, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable

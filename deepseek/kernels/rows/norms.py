@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deepseek.kernels.calls import is_small, keep, needs_torch
-from deepseek.kernels.gemm.operands import DTYPES, form, row_stride, rows
+from deepseek.kernels.calls import DTYPES, is_small, keep, needs_torch
+from deepseek.kernels.gemm.operands import form, row_stride, rows
 from deepseek.kernels.rows.operands import check_norm, name_of, result_dtype, sum_dtype
 from deepseek.kernels.rows.spec import NormForm, chunk_for, streams
 from deepseek.kernels.target import current

@@ -8,22 +8,19 @@ import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
-from deepseek.kernels.gemm.operands import DTYPES
+from deepseek.kernels.calls import DTYPES, MASKS, check_broadcast
 from deepseek.kernels.rows.spec import ACTIVATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
-    "IDS", "MASKS", "Levels", "broadcast_ids", "check_activation", "check_norm", "check_numbers",
+    "IDS", "Levels", "broadcast_ids", "check_activation", "check_norm", "check_numbers",
     "check_same", "check_softmax", "levels", "name_of", "result_dtype", "sum_dtype",
 ]  # fmt: skip
 
 IDS = {torch.int64: "int64", torch.int32: "int32"}
 """The dtypes of ids and positions, and their names."""
-
-MASKS = {torch.bool: "bool", **DTYPES}
-"""The dtypes of masks, and their names."""
 
 Levels = tuple[int, int, list[tuple[int, int, int]]]
 
@@ -102,14 +99,7 @@ def check_softmax(x: Tensor, mask: Tensor | None, bias: Tensor | None) -> None:
             check_numbers(name, operand, x)
         elif name == "bias":
             raise InputError("expected `bias` of float32 or bfloat16, got torch.bool")
-        missing = x.dim() - operand.dim()
-        shape = (1,) * missing + tuple(operand.shape)
-        if missing < 0 or any(
-            have not in (1, want) for have, want in zip(shape, x.shape, strict=True)
-        ):
-            raise InputError(
-                f"expected `{name}` broadcast to {tuple(x.shape)}, got shape {tuple(operand.shape)}"
-            )
+        check_broadcast(name, operand, x.shape)
 
 
 def sum_dtype(x: Tensor, residual: Tensor | None) -> torch.dtype:

@@ -6,6 +6,8 @@ go to torch's own operators, as :mod:`deepseek.kernels.rows.reference` uses them
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,9 @@ from deepseek.kernels.rows.reference import (
 )
 from deepseek.kernels.rows.rotation import check_rotary, run_rotary
 from deepseek.kernels.rows.softmaxes import run_softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = [
     "add_layer_norm", "add_rms_norm", "embedding", "embedding_layer_norm", "layer_norm",
@@ -253,54 +258,16 @@ def _rotary_results(
     return result(q, *q.shape[1:]), result(k, *k.shape[1:])
 
 
-@layer_norm.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    _eps: float = 1e-5,
-    residual: Tensor | None = None,
-    activation: str | None = None,
-    out_dtype: _Dtype = None,
-) -> Tensor:
-    return _norm_results(x, weight, bias, residual, activation, out_dtype)[0]
+def _norm_fake(names: tuple[str, ...], *, summed: bool) -> Callable[..., Any]:
+    def fake(*given: Any, **named: Any) -> Tensor | tuple[Tensor, Tensor]:
+        of = dict(zip(names, given, strict=False)) | named
+        results = _norm_results(
+            of["x"], of.get("weight"), of.get("bias"), of.get("residual"), of.get("activation"),
+            of.get("out_dtype"),
+        )  # fmt: skip
+        return results if summed else results[0]
 
-
-@rms_norm.register_fake
-def _(
-    x: Tensor,
-    weight: Tensor | None = None,
-    _eps: float = 1e-6,
-    residual: Tensor | None = None,
-    activation: str | None = None,
-    out_dtype: _Dtype = None,
-) -> Tensor:
-    return _norm_results(x, weight, None, residual, activation, out_dtype)[0]
-
-
-@add_layer_norm.register_fake
-def _(
-    x: Tensor,
-    residual: Tensor,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    _eps: float = 1e-5,
-    activation: str | None = None,
-    out_dtype: _Dtype = None,
-) -> tuple[Tensor, Tensor]:
-    return _norm_results(x, weight, bias, residual, activation, out_dtype)
-
-
-@add_rms_norm.register_fake
-def _(
-    x: Tensor,
-    residual: Tensor,
-    weight: Tensor | None = None,
-    _eps: float = 1e-6,
-    activation: str | None = None,
-    out_dtype: _Dtype = None,
-) -> tuple[Tensor, Tensor]:
-    return _norm_results(x, weight, None, residual, activation, out_dtype)
+    return fake
 
 
 @embedding.register_fake
@@ -313,13 +280,17 @@ log_softmax.register_fake(_softmax_result)
 embedding_layer_norm.register_fake(_embedding_result)
 rotary.register_fake(_rotary_results)
 
+_NORMS = {
+    layer_norm: ("x", "weight", "bias", "eps", "residual", "activation", "out_dtype"),
+    rms_norm: ("x", "weight", "eps", "residual", "activation", "out_dtype"),
+    add_layer_norm: ("x", "residual", "weight", "bias", "eps", "activation", "out_dtype"),
+    add_rms_norm: ("x", "residual", "weight", "eps", "activation", "out_dtype"),
+}
+for _norm_operator, _names in _NORMS.items():
+    _norm_operator.register_fake(_norm_fake(_names, summed=_names[1] == "residual"))
+
 for _registered, (_remember, _backward) in {
-    layer_norm: norm_autograd("x", "weight", "bias", "eps", "residual", "activation", "out_dtype"),
-    rms_norm: norm_autograd("x", "weight", "eps", "residual", "activation", "out_dtype"),
-    add_layer_norm: norm_autograd(
-        "x", "residual", "weight", "bias", "eps", "activation", "out_dtype"
-    ),
-    add_rms_norm: norm_autograd("x", "residual", "weight", "eps", "activation", "out_dtype"),
+    **{_norm_operator: norm_autograd(*_names) for _norm_operator, _names in _NORMS.items()},
     softmax: softmax_autograd(logarithm=False),
     log_softmax: softmax_autograd(logarithm=True),
     rotary: rotary_autograd(rotary),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import Arguments, Module
+from deepseek.kernels.emit import ELEMENTS, Arguments, Module
 from deepseek.kernels.rows.embedding_kernel import checked
-from deepseek.kernels.rows.sweep import ELEMENTS
 
 if TYPE_CHECKING:
     from deepseek.kernels.emit import Array, Function, Task, Value

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from deepseek.errors import InputError
 from deepseek.kernels.attend.operands import result, with_dense_rows
-from deepseek.kernels.calls import keep, needs_torch
-from deepseek.kernels.gemm.operands import DTYPES, form
+from deepseek.kernels.calls import DTYPES, keep, needs_torch
+from deepseek.kernels.gemm.operands import form
 from deepseek.kernels.rows.embeddings import outside
 from deepseek.kernels.rows.operands import IDS, check_numbers
 from deepseek.kernels.rows.spec import RotaryForm, chunk_for

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math as numbers
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import Arguments, Module, math
+from deepseek.kernels.emit import ELEMENTS, Arguments, Module, math
 from deepseek.kernels.rows.spec import SCRATCH
-from deepseek.kernels.rows.sweep import ELEMENTS, WAYS, sweep, walk
+from deepseek.kernels.rows.sweep import WAYS, sweep, walk
 
 if TYPE_CHECKING:
     from types import SimpleNamespace

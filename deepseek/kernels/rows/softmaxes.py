@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deepseek.kernels.calls import is_small, keep, needs_torch
-from deepseek.kernels.gemm.operands import DTYPES, form
-from deepseek.kernels.rows.operands import MASKS, check_softmax, levels, name_of, result_dtype
+from deepseek.kernels.calls import DTYPES, MASKS, is_small, keep, needs_torch
+from deepseek.kernels.gemm.operands import form
+from deepseek.kernels.rows.operands import check_softmax, levels, name_of, result_dtype
 from deepseek.kernels.rows.spec import SCRATCH, SoftmaxForm, chunk_for, streams
 from deepseek.kernels.target import current
 

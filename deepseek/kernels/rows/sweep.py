@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import BF16, F32, I8, I32, I64
+from deepseek.kernels.emit import I64
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from deepseek.kernels.emit import Function, Task, Value, Variable
 
-__all__ = ["ELEMENTS", "WAYS", "Place", "sum_of", "sweep", "walk"]
-
-ELEMENTS = {"float32": F32, "bfloat16": BF16, "bool": I8, "int32": I32, "int64": I64}
+__all__ = ["WAYS", "Place", "sum_of", "sweep", "walk"]
 
 WAYS = 4
 """Sums that are carried side by side, because an addition takes three or four cycles to finish."""
