@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from deepseek.compiler.compile import compile  # noqa: A004 - as in torch
     from deepseek.errors import DeepseekError, GateError, InputError
     from deepseek.formats.config import ConvertConfig
     from deepseek.formats.convert import convert
@@ -24,6 +25,7 @@ _HOMES = {
     "InputError": "deepseek.errors",
     "QuantizeConfig": "deepseek.quantization.config",
     "__version__": "deepseek.versions",
+    "compile": "deepseek.compiler.compile",
     "convert": "deepseek.formats.convert",
     "load": "deepseek.formats.model",
     "quantize": "deepseek.quantization.quantize",
@@ -36,6 +38,7 @@ __all__ = [
     "InputError",
     "QuantizeConfig",
     "__version__",
+    "compile",
     "convert",
     "load",
     "quantize",

@@ -12,7 +12,10 @@ from __future__ import annotations
 import ctypes
 import os
 import struct
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +26,16 @@ from deepseek.kernels.jit import compile_text
 from deepseek.kernels.target import host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from deepseek.kernels.jit import Kernel
 
-__all__ = ["run", "threads"]
+__all__ = [
+    "HEADER", "Launch", "fork_join_address", "listening", "run", "threads", "worker_address",
+]  # fmt: skip
 
-_HEADER = struct.Struct("=qqqq32x")  # next unit, units, chunk, task; one cache line
+HEADER = struct.Struct("=qqqq32x")
+"""What begins a region: next unit, units, chunk, task; one cache line. The arguments follow."""
 
 _WORKER = """
 target triple = "{triple}"
@@ -61,6 +67,28 @@ done:
 """
 
 _forked = False
+_listeners = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One run of a kernel, as it was asked for.
+
+    Attributes:
+        kernel: A task function.
+        arguments: Its packed arguments.
+        units: Units of work.
+        chunk: Units that a thread takes at a time.
+        team: Threads that it ran on.
+        failed: What the kernel sets where it finds a number that it cannot use.
+    """
+
+    kernel: Kernel
+    arguments: bytes
+    units: int
+    chunk: int
+    team: int
+    failed: ctypes.c_byte | None
 
 
 def threads() -> int:
@@ -68,7 +96,24 @@ def threads() -> int:
     return 1 if _forked else torch.get_num_threads()
 
 
-def run(kernel: Kernel, arguments: bytes, units: int, chunk: int = 1) -> None:
+@contextmanager
+def listening(listener: Callable[[Launch], None]) -> Iterator[None]:
+    """Tell ``listener`` of every launch of this thread within a with statement."""
+    before = getattr(_listeners, "listener", None)
+    _listeners.listener = listener
+    try:
+        yield
+    finally:
+        _listeners.listener = before
+
+
+def run(
+    kernel: Kernel,
+    arguments: bytes,
+    units: int,
+    chunk: int = 1,
+    failed: ctypes.c_byte | None = None,
+) -> None:
     """Run all units of a kernel and wait for them.
 
     Args:
@@ -76,12 +121,16 @@ def run(kernel: Kernel, arguments: bytes, units: int, chunk: int = 1) -> None:
         arguments: Its packed arguments. What they point to must stay alive during the call.
         units: How many units of work there are.
         chunk: How many a thread takes at a time; also, no thread is used for less.
+        failed: What the kernel may set, if it has such an argument; the caller looks at it.
     """
     team = min(threads(), -(-units // chunk)) if units > chunk else 1
+    listener = getattr(_listeners, "listener", None)
+    if listener is not None:
+        listener(Launch(kernel, arguments, units, chunk, team, failed))
     if team == 1:
         kernel.call(arguments, 0, units)
         return
-    header = _HEADER.pack(0, units, chunk, kernel.address)
+    header = HEADER.pack(0, units, chunk, kernel.address)
     region = ctypes.create_string_buffer(header + arguments, len(header) + len(arguments))
     _fork_join()(region, team)
 
@@ -98,6 +147,21 @@ os.register_at_fork(after_in_child=_after_fork)
 def _worker() -> Kernel:
     """The code that every thread of a region runs, kept for as long as the process lives."""
     return compile_text("deepseek_worker", _WORKER.format(triple=host().triple), host())
+
+
+def worker_address() -> int:
+    """Where the code begins that every thread of a region runs."""
+    return _worker().address
+
+
+@lru_cache(maxsize=1)
+def fork_join_address() -> int | None:
+    """A native function (worker, region, team, 0) that runs a region, where there is one."""
+    library = _torch_gomp()
+    if library is None:
+        return None
+    start = ctypes.CDLL(str(library)).GOMP_parallel
+    return ctypes.cast(start, ctypes.c_void_p).value
 
 
 @lru_cache(maxsize=1)

@@ -26,6 +26,7 @@ BELOW: dict[str, set[str]] = {
     "deepseek.data": set(),
     "deepseek.distributed": set(),
     "deepseek.health": set(),
+    "deepseek.compiler": {"deepseek.kernels", "deepseek.nn"},
     "deepseek.nn": {"deepseek.kernels"},
     "deepseek.kernels": set(),
 }

@@ -222,7 +222,7 @@ def _prepare(
             y.data_ptr(),
             addressof(failed),
         )
-        run(compiled, arguments, units, chunk)
+        run(compiled, arguments, units, chunk, failed)
         if failed.value:
             _raise_outside(ids, tables)
         return y

@@ -186,7 +186,7 @@ def _prepare(
             0 if positions is None else positions.data_ptr(),
             addressof(failed),
         )
-        run(compiled, arguments, units, chunk)
+        run(compiled, arguments, units, chunk, failed)
         if failed.value and positions is not None:
             raise outside("positions", positions, cos.shape[0]) or AssertionError
         return q_out, k_out

@@ -1,0 +1,110 @@
+"""One piece of memory for all intermediate tensors of a program.
+
+Addresses are reserved for more than any run will need, and cost nothing until they are written.
+While a run is recorded, a tensor's block is taken from the lowest gap that holds it and goes back
+when the last reference to the tensor does: what is alive when decides the layout, as it will be
+in every replay.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import weakref
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Arena"]
+
+_RESERVED = 1 << 38
+_LEAST = 1 << 30
+_LINE = 64
+
+
+class Arena:
+    """Reserved memory, and the blocks of it that are in use.
+
+    Attributes:
+        peak: Bytes up to the end of the furthest block that was ever taken.
+    """
+
+    def __init__(self) -> None:
+        self._map = _reserve()
+        self._size = len(self._map)
+        self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        whole = torch.frombuffer(self._map, dtype=torch.uint8)
+        self._storage = whole.untyped_storage()
+        self._blocks: list[tuple[int, int]] = []  # begin and end, in order
+        self.peak = 0
+
+    def empty(self, size: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """A tensor in a block of its own.
+
+        Raises:
+            MemoryError: No gap is large enough.
+        """
+        reach = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
+        if 0 in size:
+            return torch.empty_strided(size, stride, dtype=dtype)
+        length = reach * dtype.itemsize
+        begin = self._take(length)
+        block = (ctypes.c_char * length).from_address(self._base + begin)
+        weakref.finalize(block, self._give_back, begin).atexit = False
+        flat = torch.frombuffer(block, dtype=dtype)
+        return flat.as_strided(size, stride)
+
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether a tensor lies in the arena."""
+        return 0 <= tensor.data_ptr() - self._base < self._size and tensor.numel() > 0
+
+    def alias(self, tensor: Tensor) -> Tensor:
+        """The same place as a tensor of its own that keeps no block from being given back."""
+        offset = (tensor.data_ptr() - self._base) // tensor.dtype.itemsize
+        plain = torch.empty(0, dtype=tensor.dtype)
+        return plain.set_(self._storage, offset, tensor.size(), tensor.stride())
+
+    def _take(self, length: int) -> int:
+        begin = 0
+        for place, (used, end) in enumerate(self._blocks):
+            if used - begin >= length:
+                self._blocks.insert(place, (begin, _up(begin + length)))
+                break
+            begin = end
+        else:
+            if self._size - begin < length:
+                raise MemoryError(f"expected {length} bytes in the arena, got none left")
+            self._blocks.append((begin, _up(begin + length)))
+        self.peak = max(self.peak, begin + length)
+        return begin
+
+    def _give_back(self, begin: int) -> None:
+        place = next(i for i, (used, _) in enumerate(self._blocks) if used == begin)
+        del self._blocks[place]
+
+
+def contiguous_stride(size: Sequence[int]) -> tuple[int, ...]:
+    """Strides of a contiguous tensor."""
+    return tuple(prod(size[place + 1 :]) for place in range(len(size)))
+
+
+def _up(address: int) -> int:
+    return -(-address // _LINE) * _LINE
+
+
+def _reserve() -> mmap.mmap:
+    """As much address space as the system gives, without memory behind it yet."""
+    size = _RESERVED
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    while True:
+        try:
+            return mmap.mmap(-1, size, flags=flags)
+        except (OSError, ValueError):
+            size //= 2
+            if size < _LEAST:
+                raise

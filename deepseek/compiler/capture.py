@@ -1,0 +1,173 @@
+"""From a model to a graph: non-strict ``torch.export``, with sizes that may change.
+
+Every size of the inputs is a symbol unless the model makes it a number. What was assumed about the
+symbols while the model ran on fake tensors is kept: a graph is used only for inputs that keep it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import logging
+import warnings
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.export import Dim
+from torch.utils import _pytree as pytree
+
+from deepseek.compiler.guards import Guards
+from deepseek.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch.fx import Graph, Node
+
+__all__ = ["Captured", "Inputs", "capture", "flatten"]
+
+_TALKATIVE = ("torch._export", "torch.fx.experimental.symbolic_shapes")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The arguments of one call, flat.
+
+    Attributes:
+        leaves: Tensors and everything else, in the order of the tree.
+        tree: Their places in args and kwargs.
+    """
+
+    leaves: tuple[Any, ...]
+    tree: Any
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The tensors among them."""
+        return tuple(leaf for leaf in self.leaves if isinstance(leaf, Tensor))
+
+    @property
+    def constants(self) -> tuple[Any, ...]:
+        """The others, which a graph is made for; a tensor's place holds its type."""
+        return tuple(Tensor if isinstance(leaf, Tensor) else leaf for leaf in self.leaves)
+
+
+def flatten(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
+    """The arguments of a call, flat."""
+    leaves, tree = pytree.tree_flatten((args, kwargs))
+    return Inputs(tuple(leaves), tree)
+
+
+@dataclass(slots=True)
+class Captured:
+    """A model as a graph of ATen operators, for inputs of one kind.
+
+    Attributes:
+        graph: Placeholders are the tensors of the inputs, then those of ``constants``.
+        inputs: Placeholders of the tensors among the inputs, in order.
+        constants: Parameters and buffers by their placeholder.
+        guards: What must hold of the inputs' shapes.
+        kind: The tree and the constants of the inputs it was made for.
+        result: How the outputs are put together.
+    """
+
+    graph: Graph
+    inputs: list[Node]
+    constants: dict[Node, Tensor]
+    guards: Guards
+    kind: tuple[Any, tuple[Any, ...]]
+    result: Any = field(repr=False)
+
+    def fits(self, inputs: Inputs) -> bool:
+        """Whether the graph computes what the model does of these inputs."""
+        return self.kind == (inputs.tree, inputs.constants) and self.guards.hold(inputs.tensors)
+
+
+def capture(model: torch.nn.Module, inputs: Inputs) -> Captured:
+    """The graph of a model in evaluation mode, without gradients.
+
+    Raises:
+        InputError: The model changes its own buffers, which a frozen graph would not do.
+        Exception: Whatever torch.export raises of a model that it cannot take.
+    """
+    args, kwargs = pytree.tree_unflatten(inputs.leaves, inputs.tree)
+    dynamic = [_free(leaf) for leaf in inputs.leaves]
+    free_args, free_kwargs = pytree.tree_unflatten(dynamic, inputs.tree)
+    with torch.no_grad(), warnings.catch_warnings(), _quiet():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(
+            model, args, kwargs, strict=False, dynamic_shapes=_shapes(model, free_args, free_kwargs)
+        )
+    return _captured(exported, inputs)
+
+
+def _free(leaf: Any) -> dict[int, Any] | None:
+    return dict.fromkeys(range(leaf.dim()), Dim.AUTO) if isinstance(leaf, Tensor) else None
+
+
+def _shapes(model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Positional specifications first, as torch.export takes them where there are no names."""
+    bound = inspect.signature(model.forward).bind(*args, **kwargs)
+    return dict(bound.arguments) | {
+        key: value
+        for name, parameter in bound.signature.parameters.items()
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD
+        for key, value in bound.arguments.get(name, {}).items()
+    }
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch.export's remarks to itself: a caller is told the outcome, in one line."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _changes_something(node: Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and schema.is_mutable
+
+
+def _captured(exported: Any, inputs: Inputs) -> Captured:
+    if any(_changes_something(node) for node in exported.graph.nodes):
+        exported = exported.run_decompositions({})  # the same operators, but for those in place
+    signature = exported.graph_signature
+    changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+    if changed:
+        raise InputError(
+            f"expected a model that changes nothing, got one that changes {changed[0]}"
+        )
+    module = exported.graph_module
+    graph = module.graph
+    placeholders = {node.name: node for node in graph.nodes if node.op == "placeholder"}
+    held = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    states = {**exported.state_dict, **exported.constants}
+    constants = {placeholders[name]: states[key].detach() for name, key in held.items()}
+    given = [node for node in placeholders.values() if node not in constants]
+    tensors = [
+        node for node, leaf in zip(given, inputs.leaves, strict=True) if isinstance(leaf, Tensor)
+    ]
+    guards = Guards.of([node.meta["val"] for node in tensors], exported.range_constraints)
+    return Captured(
+        graph,
+        tensors,
+        constants,
+        guards,
+        (inputs.tree, inputs.constants),
+        exported.call_spec.out_spec,
+    )

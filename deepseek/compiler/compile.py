@@ -1,0 +1,145 @@
+"""``deepseek.compile``: a model that runs as a program of kernels."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from deepseek.compiler.capture import Inputs, capture, flatten
+from deepseek.compiler.program import Program
+from deepseek.compiler.rewrite import rewrite
+from deepseek.compiler.rewrite.linears import Packing
+from deepseek.errors import InputError
+
+if TYPE_CHECKING:
+    from deepseek.compiler.capture import Captured
+    from deepseek.compiler.rewrite import Passed
+
+__all__ = ["PRECISIONS", "Compilation", "CompiledModel", "compile"]
+
+PRECISIONS = ("fp32", "int8")
+"""How linear layers compute: as the model is, or with INT8 weights and activations."""
+
+_MOST_GRAPHS = 16
+_log = logging.getLogger("deepseek.compiler")
+
+
+@dataclass(slots=True)
+class Compilation:
+    """One graph of a model, and how it came to be.
+
+    Attributes:
+        captured: For which inputs it is.
+        program: What runs.
+        passes: What each pass left.
+        seconds: How long capturing and rewriting took.
+    """
+
+    captured: Captured
+    program: Program
+    passes: list[Passed] = field(repr=False)
+    seconds: float
+
+
+class CompiledModel:
+    """A model that is compiled when it is first called, once for each kind of inputs.
+
+    Sizes of inputs may change from call to call without another compilation, as far as the model
+    itself treats them alike. It computes without gradients, with the parameters it had when it was
+    first called. A model that cannot be captured runs as it is, and the log says why.
+
+    Attributes:
+        model: The model.
+        precision: How linear layers compute.
+        compilations: What was compiled so far.
+        refusal: Why the model runs uncompiled, if it does.
+    """
+
+    def __init__(self, model: torch.nn.Module, precision: str) -> None:
+        self.model = model
+        self.precision = precision
+        self.compilations: list[Compilation] = []
+        self.refusal: str | None = None
+        self._packing = Packing(precision)
+        self._lock = threading.Lock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the model returns for the same arguments."""
+        inputs = flatten(args, kwargs)
+        compilation = self._find(inputs)
+        if compilation is None:
+            with torch.no_grad():
+                return self.model(*args, **kwargs)
+        outputs = compilation.program(inputs.tensors)
+        return pytree.tree_unflatten(outputs, compilation.captured.result)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def compiled_for(self, *args: Any, **kwargs: Any) -> Compilation | None:
+        """The compilation that serves these arguments, made now if need be."""
+        return self._find(flatten(args, kwargs))
+
+    def _find(self, inputs: Inputs) -> Compilation | None:
+        if self.model.training:
+            raise InputError(
+                "expected a model in evaluation mode, got one in training: call eval()"
+            )
+        if self.refusal is not None or torch.is_autocast_enabled("cpu"):
+            return None
+        for compilation in self.compilations:
+            if compilation.captured.fits(inputs):
+                return compilation
+        with self._lock:
+            return self._compile(inputs)
+
+    def _compile(self, inputs: Inputs) -> Compilation | None:
+        for compilation in self.compilations:  # another thread may have been first
+            if compilation.captured.fits(inputs):
+                return compilation
+        if len(self.compilations) >= _MOST_GRAPHS:
+            self._refuse(f"it would need more than {_MOST_GRAPHS} graphs")
+            return None
+        begin = time.perf_counter()
+        try:
+            captured = capture(self.model, inputs)
+        except Exception as error:  # noqa: BLE001 - torch.export raises anything
+            self._refuse(str(error).strip().partition("\n")[0])
+            return None
+        passes = rewrite(captured.graph, captured.constants, self._packing)
+        program = Program(captured.graph, captured.inputs, captured.constants)
+        compilation = Compilation(captured, program, passes, time.perf_counter() - begin)
+        self.compilations.append(compilation)
+        return compilation
+
+    def _refuse(self, reason: str) -> None:
+        self.refusal = reason
+        _log.warning("%s runs uncompiled: %s", type(self.model).__name__, reason)
+
+
+def compile(model: torch.nn.Module, precision: str = "fp32") -> Any:  # noqa: A001 - as in torch
+    """Make a model run as a program of kernels; no C++ compiler is needed.
+
+    Args:
+        model: In evaluation mode. On a CUDA device it is left to torch.compile.
+        precision: ``fp32`` leaves numbers as they are; ``int8`` multiplies linear layers in INT8,
+            weights rounded per channel, activations per token while running.
+
+    Returns:
+        A :class:`CompiledModel`: called as the model is.
+
+    Raises:
+        InputError: The precision is unknown.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"expected a precision of {PRECISIONS}, got {precision!r}")
+    parameter = next(model.parameters(), None)
+    if parameter is not None and parameter.is_cuda:
+        return torch.compile(model)
+    return CompiledModel(model, precision)

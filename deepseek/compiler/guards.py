@@ -1,0 +1,102 @@
+"""What a captured graph takes for granted of its inputs' shapes, and whether an input keeps it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import sympy
+from torch import SymInt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from torch import Tensor
+
+__all__ = ["Guards"]
+
+_Size = Any  # a number, or an expression of symbols
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """Conditions on the inputs of a graph.
+
+    Attributes:
+        dtypes: Of each tensor.
+        shapes: Of each tensor: numbers, and expressions of symbols.
+        ranges: Least and greatest value of each symbol.
+        conditions: Relations of symbols that were decided while the model ran.
+    """
+
+    dtypes: tuple[torch.dtype, ...]
+    shapes: tuple[tuple[_Size, ...], ...]
+    ranges: dict[sympy.Symbol, tuple[float, float]]
+    conditions: tuple[sympy.Basic, ...]
+    _known: dict[tuple[torch.Size, ...], bool] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor], ranges: dict[sympy.Symbol, Any]) -> Guards:
+        """The guards of fake tensors whose sizes are symbols of one environment."""
+        sizes: list[Any] = [size for tensor in tensors for size in tensor.shape]
+        symbolic = [size for size in sizes if isinstance(size, SymInt)]
+        conditions: list[sympy.Basic] = []
+        if symbolic:
+            environment: Any = symbolic[0].node.shape_env
+            decided = (environment.replace(guard.expr) for guard in environment.guards)
+            conditions = [condition for condition in decided if condition.free_symbols]
+        return cls(
+            tuple(tensor.dtype for tensor in tensors),
+            tuple(tuple(map(_expression, tensor.shape)) for tensor in tensors),
+            {symbol: (_number(r.lower), _number(r.upper)) for symbol, r in ranges.items()},
+            tuple(dict.fromkeys(conditions)),
+        )
+
+    def hold(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether tensors are such as the graph was made for."""
+        if tuple(tensor.dtype for tensor in tensors) != self.dtypes:
+            return False
+        key = tuple(tensor.shape for tensor in tensors)
+        if key not in self._known:
+            if len(self._known) > 4096:
+                self._known.clear()
+            self._known[key] = self._decide(key)
+        return self._known[key]
+
+    def _decide(self, shapes: tuple[torch.Size, ...]) -> bool:
+        values = self.symbols(shapes)
+        if values is None:
+            return False
+        for symbol, (least, most) in self.ranges.items():
+            if symbol in values and not least <= values[symbol] <= most:
+                return False
+        return all(bool(condition.subs(values)) for condition in self.conditions)
+
+    def symbols(self, shapes: Sequence[Sequence[int]]) -> dict[sympy.Symbol, int] | None:
+        """The values of the symbols for shapes; None if no values give these shapes."""
+        if len(shapes) != len(self.shapes):
+            return None
+        pairs: list[tuple[_Size, int]] = []
+        for expected_shape, shape in zip(self.shapes, shapes, strict=True):
+            if len(expected_shape) != len(shape):
+                return None
+            pairs += zip(expected_shape, shape, strict=True)
+        values = {want: have for want, have in pairs if isinstance(want, sympy.Symbol)}
+        for want, have in pairs:
+            expected = want if isinstance(want, int) else want.subs(values)
+            if expected != have:
+                return None
+        return values
+
+
+def _expression(size: Any) -> _Size:
+    if not isinstance(size, SymInt):
+        return int(size)
+    expression = size.node.expr
+    return int(expression) if expression.is_number else expression
+
+
+def _number(bound: Any) -> float:
+    """A bound of a range; torch writes what has none as an infinity of its own."""
+    return float(bound) if bound.is_finite else float("inf")

@@ -1,0 +1,139 @@
+"""What the nodes of a rewritten graph call: kernels with their weights, as callable objects.
+
+Each takes tensors alone, whatever their sizes, and goes to the kernel directly: no autograd, no
+dispatcher. :func:`describe` tells of each in words for reports.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deepseek.kernels.attend.launch import run_forward
+from deepseek.kernels.gemm import linear
+from deepseek.kernels.rows.embeddings import run_embedding
+from deepseek.kernels.rows.norms import run_norm
+from deepseek.kernels.rows.rotation import run_rotary
+from deepseek.kernels.rows.softmaxes import run_softmax
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from deepseek.kernels.gemm import PackedWeight
+
+__all__ = [
+    "Attention", "Embedding", "Linear", "Norm", "Operator", "Rotary", "Softmax",
+]  # fmt: skip
+
+
+class Operator:
+    """A callable that can be the target of a node: torch.fx asks functions for their names."""
+
+    @property
+    def __name__(self) -> str:
+        return type(self).__qualname__.lower()
+
+    def describe(self) -> str:
+        """The operator and what is fused into it."""
+        return self.__name__
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear(Operator):
+    """``act(x @ weight.T + bias) * multiply + residual``."""
+
+    weight: PackedWeight
+    bias: Tensor | None = None
+    activation: str | None = None
+
+    def __call__(
+        self, x: Tensor, residual: Tensor | None = None, multiply: Tensor | None = None
+    ) -> Tensor:
+        """``(..., K)`` to ``(..., N)``; the others are of that shape."""
+        return linear(x, self.weight, self.bias, self.activation, residual, multiply)
+
+    def describe(self) -> str:
+        """The number format, the sizes, and what is fused into it."""
+        kind = self.weight.format or str(self.weight.dtype).removeprefix("torch.")
+        parts = [f"linear {kind} {self.weight.depth}x{self.weight.features}"]
+        parts += ["bias"] if self.bias is not None else []
+        return " + ".join(parts + ([self.activation] if self.activation else []))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attention(Operator):
+    """``softmax(q @ k.T * scale + mask) @ v`` of four dimensions, or of three as one batch."""
+
+    causal: bool = False
+    scale: float | None = None
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+        """As :func:`deepseek.kernels.attention`, without the log-sum-exp."""
+        if q.dim() == 3:
+            lifted = None if mask is None else mask[None] if mask.dim() == 3 else mask
+            return self(q[None], k[None], v[None], lifted)[0]
+        return run_forward(q, k, v, mask, self.causal, self.scale)[0]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Norm(Operator):
+    """Layer norm, or RMS norm where it is not ``centered``, of ``x`` or of ``x + residual``."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+    centered: bool = True
+    dtype: torch.dtype | None = None
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Rows of the last dimension."""
+        return run_norm(
+            self.centered, False, x, self.weight, self.bias, self.eps, residual, None, self.dtype
+        )[0]
+
+    def describe(self) -> str:
+        """Which of the two."""
+        return "layer norm" if self.centered else "rms norm"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Softmax(Operator):
+    """Softmax over the last dimension, or its logarithm."""
+
+    logarithm: bool = False
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Rows of the last dimension."""
+        return run_softmax(self.logarithm, x, None, None, 1.0, None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding(Operator):
+    """The sum of rows of tables, normalized where ``eps`` is given."""
+
+    tables: tuple[Tensor, ...]
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+    eps: float | None = None
+
+    def __call__(self, *ids: Tensor) -> Tensor:
+        """A tensor of ids for each table."""
+        return run_embedding(ids, self.tables, self.weight, self.bias, self.eps, None)
+
+    def describe(self) -> str:
+        """How many tables, and whether a norm follows."""
+        kind = f"embedding of {len(self.tables)} tables"
+        return kind if self.eps is None else f"{kind} + layer norm"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rotary(Operator):
+    """Queries and keys turned by the angles whose cosines and sines are ``(B, N, D)``."""
+
+    def __call__(self, q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """Heads ``(B, H, N, D)``."""
+        half = cos.shape[-1] // 2
+        batch, tokens = q.shape[0], q.shape[2]
+        cos, sin = (x[..., :half].expand(batch, tokens, half) for x in (cos, sin))
+        return run_rotary(q, k, cos, sin, None, False)

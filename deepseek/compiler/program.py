@@ -1,0 +1,178 @@
+"""A rewritten graph that runs: in Python where shapes are new, natively where they come again.
+
+The first call with given shapes runs the graph as Python code, the second is recorded, and from the
+third on the record is replayed: kernels one after the other in a native loop, with a step back into
+Python only for an operator that is left to ATen. A shape that comes once costs nothing beyond its
+run, and none costs a compilation.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+from torch.utils._pytree import tree_flatten, tree_map_only
+
+from deepseek.compiler.arena import Arena, contiguous_stride
+from deepseek.compiler.record import CannotRecordError, OperatorCall, Recorder
+from deepseek.kernels.parallel import Launch, threads
+from deepseek.kernels.replay import Replay
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from torch.fx import Graph, Node
+
+__all__ = ["Program", "Record"]
+
+_MOST_RECORDS = 256
+_MOST_SEEN = 4096
+
+
+class Record:
+    """What one run of a program did, for inputs of given shapes.
+
+    Attributes:
+        steps: Ranges of launches, and operators of ATen between them.
+        replay: The launches.
+        kept: Tensors that must stay alive.
+    """
+
+    def __init__(
+        self, inputs: list[Tensor], recorder: Recorder, outputs: Any, outside: list[Any]
+    ) -> None:
+        self._inputs = inputs
+        self._outputs = outputs
+        launches = [step for step in recorder.steps if isinstance(step, Launch)]
+        self.replay = Replay(launches)
+        self.steps = _ranges(recorder.steps)
+        self.kept = (recorder.kept, outside)
+
+    def run(self, tensors: Sequence[Tensor]) -> Any:
+        """The outputs for other inputs of the same shapes; None if a kernel refuses a number."""
+        for buffer, tensor in zip(self._inputs, tensors, strict=True):
+            buffer.copy_(tensor)
+        replay = self.replay
+        for step in self.steps:
+            if isinstance(step, tuple):
+                replay.run(*step)
+            else:
+                step.run()
+        if replay.failed():
+            return None
+        return self.outputs()
+
+    def outputs(self) -> Any:
+        """Copies of the results, which the next run overwrites."""
+        return tree_map_only(Tensor, torch.clone, self._outputs)
+
+
+def _ranges(steps: Sequence[OperatorCall | Launch]) -> list[tuple[int, int] | OperatorCall]:
+    """Launches that follow one another as one range of their numbers."""
+    ranges: list[tuple[int, int] | OperatorCall] = []
+    count = 0
+    for step in steps:
+        if isinstance(step, OperatorCall):
+            ranges.append(step)
+            continue
+        last = ranges[-1] if ranges else None
+        if isinstance(last, tuple):
+            ranges[-1] = (last[0], count + 1)
+        else:
+            ranges.append((count, count + 1))
+        count += 1
+    return ranges
+
+
+class Program:
+    """A graph of kernels and operators, called with the tensors of its inputs.
+
+    Attributes:
+        graph: What runs.
+    """
+
+    def __init__(self, graph: Graph, inputs: Sequence[Node], constants: dict[Node, Tensor]) -> None:
+        self.graph = graph
+        self._code = GraphModule(torch.nn.Module(), graph).forward
+        placeholders = [node for node in graph.nodes if node.op == "placeholder"]
+        self._constants = {
+            place: constants[node] for place, node in enumerate(placeholders) if node in constants
+        }
+        self._places = [placeholders.index(node) for node in inputs]
+        self._blank: list[Any] = [None] * len(placeholders)
+        for place, tensor in self._constants.items():
+            self._blank[place] = tensor
+        self._arena: Arena | None = None
+        self._records: dict[Hashable, Record | None] = {}
+        self._seen: set[Hashable] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Any:
+        """The outputs of the graph, a tree of tensors."""
+        key = (tuple(tensor.shape for tensor in tensors), threads())
+        known = key in self._records
+        record = self._records.get(key)
+        if known and record is None:
+            return self.run(tensors)
+        if not self._lock.acquire(blocking=False):
+            return self.run(tensors)  # another thread has the arena
+        try:
+            if record is not None:
+                outputs = record.run(tensors)
+                return self.run(tensors) if outputs is None else outputs
+            if key in self._seen:
+                return self._record(key, tensors)
+        finally:
+            self._lock.release()
+        if len(self._seen) >= _MOST_SEEN:
+            self._seen.clear()
+        outputs = self.run(tensors)
+        self._seen.add(key)
+        return outputs
+
+    def run(self, tensors: Sequence[Tensor]) -> Any:
+        """The outputs by way of Python alone."""
+        arguments = list(self._blank)
+        for place, tensor in zip(self._places, tensors, strict=True):
+            arguments[place] = tensor
+        with torch.no_grad():
+            return self._code(*arguments)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Memory for intermediate tensors that records have used so far."""
+        return 0 if self._arena is None else self._arena.peak
+
+    def record(self, tensors: Sequence[Tensor]) -> Record | None:
+        """A record of a run with these inputs, if there is one or can be one."""
+        with self._lock:
+            key = (tuple(tensor.shape for tensor in tensors), threads())
+            if key not in self._records:
+                self._record(key, tensors)
+            return self._records[key]
+
+    def _record(self, key: Hashable, tensors: Sequence[Tensor]) -> Any:
+        if self._arena is None:
+            self._arena = Arena()
+        if len(self._records) >= _MOST_RECORDS:
+            del self._records[next(iter(self._records))]
+        arena = self._arena
+        buffers = [
+            arena.empty(x.shape, contiguous_stride(x.shape), x.dtype).copy_(x) for x in tensors
+        ]
+        recorder = Recorder(arena)
+        try:
+            with recorder:
+                outputs = self.run(buffers)
+        except CannotRecordError:
+            self._records[key] = None
+            return self.run(tensors)
+        held = tree_map_only(Tensor, lambda x: arena.alias(x) if arena.holds(x) else x, outputs)
+        inputs = [arena.alias(x) if arena.holds(x) else x for x in buffers]
+        outside = [x for x in tree_flatten(outputs)[0] if isinstance(x, Tensor)]
+        kept = [x for x in outside if not arena.holds(x)]
+        record = self._records[key] = Record(inputs, recorder, held, kept)
+        return record.outputs()

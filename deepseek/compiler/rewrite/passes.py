@@ -1,0 +1,122 @@
+"""The order of the passes, and the check between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from deepseek.compiler.nodes import value_of
+from deepseek.compiler.rewrite.activations import find_activations
+from deepseek.compiler.rewrite.attentions import find_attention
+from deepseek.compiler.rewrite.clean import (
+    drop_idle,
+    fold_constants,
+    is_kept,
+    join_views,
+    merge_equals,
+)
+from deepseek.compiler.rewrite.embeddings import find_embeddings
+from deepseek.compiler.rewrite.epilogues import fuse_epilogues
+from deepseek.compiler.rewrite.linears import Packing, find_linears, join_linears
+from deepseek.compiler.rewrite.rotations import find_rotary
+from deepseek.compiler.rewrite.rows import find_norms, find_softmax
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch.fx import Graph, Node
+
+__all__ = ["PASSES", "Constants", "Passed", "rewrite", "verify"]
+
+Constants = dict["Node", Tensor]
+"""Placeholders whose tensors are known: parameters, buffers, what was folded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a pass left behind.
+
+    Attributes:
+        name: Of the pass.
+        nodes: Calls in the graph after it.
+        text: The graph after it, where it was asked for.
+    """
+
+    name: str
+    nodes: int
+    text: str = ""
+
+
+def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ...]:
+    """The passes in their order.
+
+    Patterns are found before the weights they read are packed, and what is left is fused last.
+    """
+
+    def pack_joined_linears(graph: Graph, constants: Constants) -> None:
+        join_linears(graph, constants, packing)
+
+    def pack_linears(graph: Graph, constants: Constants) -> None:
+        find_linears(graph, constants, packing)
+
+    return (
+        drop_idle,
+        fold_constants,
+        merge_equals,
+        find_activations,
+        find_attention,
+        find_rotary,
+        pack_joined_linears,
+        pack_linears,
+        join_views,
+        fuse_epilogues,
+        find_embeddings,
+        find_norms,
+        find_softmax,
+    )
+
+
+PASSES = tuple(each.__name__.strip("_") for each in passes_for(Packing("fp32")))
+"""Names of the passes, in their order."""
+
+
+def rewrite(
+    graph: Graph, constants: Constants, packing: Packing, *, texts: bool = False
+) -> list[Passed]:
+    """Run all passes on a graph, which they change, and check it after each.
+
+    Args:
+        graph: As it was captured.
+        constants: The tensors of its placeholders that are known; folded ones are added, and
+            those that are no longer used are removed.
+        packing: How weights are stored.
+        texts: Keep the graph's text after each pass.
+    """
+    passed = []
+    for each in passes_for(packing):
+        each(graph, constants)
+        verify(graph)
+        nodes = sum(node.op == "call_function" for node in graph.nodes)
+        text = str(graph) if texts else ""
+        passed.append(Passed(each.__name__.strip("_"), nodes, text))
+    for node in [node for node in constants if not node.users]:
+        del constants[node]
+        graph.erase_node(node)
+    graph.eliminate_dead_code(is_kept)
+    return passed
+
+
+def verify(graph: Graph) -> None:
+    """Check that a graph is sound: torch.fx's own rules, and that every call says what it makes.
+
+    Raises:
+        RuntimeError: It is not: a defect of the pass that ran last.
+    """
+    graph.lint()
+    for node in graph.nodes:
+        if node.op == "call_function" and value_of(node) is None and node.users:
+            raise RuntimeError(f"{node.format_node()} does not say what it makes")
+        if node.op not in ("call_function", "placeholder", "output"):
+            raise RuntimeError(f"{node.format_node()} is not of a kind that programs have")
