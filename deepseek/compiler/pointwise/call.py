@@ -7,9 +7,10 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, is_grad_enabled
+from torch.compiler import is_compiling
 
-from deepseek.kernels.calls import keep, needs_torch
+from deepseek.kernels.calls import keep
 from deepseek.kernels.target import current
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Operation", "Pointwise", "Ref"]
 
+_PLAIN = frozenset({Tensor, torch.nn.Parameter})
+_modes: Callable[[], int] = torch._C._len_torch_dispatch_stack  # noqa: SLF001 - no public name
+_transform: Callable[[], object] = torch._C._functorch.peek_interpreter_stack  # noqa: SLF001
 _numbers = count()
 
 
@@ -90,18 +94,15 @@ class Pointwise:
         Returns:
             A new tensor, contiguous unless the group has another order of memory.
         """
-        tensors = [x for x in operands if isinstance(x, Tensor)]
-        if needs_torch(*tensors) or _is_watched():
+        look = _look_of(operands)
+        if look is None:
             return self.reference(*operands)
-        look = tuple(
-            [(x.dtype, x.shape, x.stride()) if isinstance(x, Tensor) else None for x in operands]
-        )
         call = self._calls.get(look)
         if call is None:
             call = keep(self._calls, look, self._prepared(operands))
         try:
             return call(*operands)
-        except OverflowError:
+        except OverflowError:  # a number that fp32 or int64 does not hold
             return self.reference(*operands)
 
     def reference(self, *operands: Any) -> Tensor:
@@ -123,14 +124,31 @@ class Pointwise:
         from deepseek.compiler.pointwise.launch import launch_for
 
         target = self.target or current()
-        return launch_for(self.expression, operands, self.order, target) or self.reference
+        launch = launch_for(self.expression, operands, self.order, target)
+        return self.reference if launch is None else launch.bound()
 
 
 def _given(argument: object, values: Sequence[Any]) -> Any:
     return values[argument.number] if isinstance(argument, Ref) else argument
 
 
-def _is_watched() -> bool:
-    """Whether a dispatch mode or a function transform has to see each operator."""
-    modes: int = torch._C._len_torch_dispatch_stack()  # noqa: SLF001 - no public name
-    return modes > 0 or torch._C._functorch.peek_interpreter_stack() is not None  # noqa: SLF001
+def _look_of(operands: Sequence[Any]) -> Hashable:
+    """What a prepared call depends on; None where torch has to see the call.
+
+    As :func:`deepseek.kernels.calls.needs_torch`, and for modes that watch each operator, in one
+    pass: on small operands it takes as long as the kernel.
+    """
+    if is_compiling() or _modes() or _transform() is not None:
+        return None
+    recording = is_grad_enabled()
+    look: list[object] = []
+    for x in operands:
+        if type(x) in _PLAIN:
+            if not x.is_cpu or (recording and x.requires_grad):
+                return None
+            look += (x.dtype, x.shape, x.stride())
+        elif isinstance(x, Tensor):
+            return None
+        else:
+            look.append(None)
+    return tuple(look)

@@ -197,6 +197,7 @@ FUNCTIONS: dict[str, Function] = {
     "tanh": Function(math.tanh, 20),
     "sigmoid": Function(math.sigmoid, 15),
     "erf": Function(_erf, 25),
+    "erf_beside_one": Function(math.erf, 18),
     "relu": Function(lambda x: _at_least(x, x.builder.like(0, x))),
     "gelu": Function(math.gelu, 20),
     "gelu_tanh": Function(math.gelu_tanh, 18),

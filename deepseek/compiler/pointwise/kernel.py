@@ -42,12 +42,10 @@ class Form:
         expression: What it computes.
         layouts: How each input lies along a row of the result: ``dense``, one element after the
             other; ``spread``, the same element all along; ``strided``; else the input's kind.
-        streamed: Whether results are written past the caches.
     """
 
     expression: Expression
     layouts: tuple[str, ...]
-    streamed: bool = False
 
 
 def arguments_of(form: Form) -> Arguments:
@@ -87,9 +85,7 @@ def build_pointwise(target: Target, form: Form, sources: str = "") -> Module:  #
             for column, mask in f.strips(length):
                 load = partial(emitter.element, arrays, column, mask, length)
                 result = emitter.values(2, even, load)[emitter.last]
-                row.store(result, column, mask, streamed=form.streamed)
-        if form.streamed:
-            f.fence_streams()
+                row.store(result, column, mask)
     return module
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -54,7 +55,22 @@ class Writer:
     @property
     def expression(self) -> Expression:
         """What has been written."""
-        return Expression(tuple(self._kinds), tuple(self._steps))
+        steps = [
+            replace(step, function="erf_beside_one")
+            if step.function == "erf" and self._is_added_to_one(len(self._kinds) + position)
+            else step
+            for position, step in enumerate(self._steps)
+        ]
+        return Expression(tuple(self._kinds), tuple(steps))
+
+    def _is_added_to_one(self, number: int) -> bool:
+        """Whether a value is used in sums with 1 alone, where digits beyond 1e-7 are lost."""
+        users = [step for step in self._steps if number in step.operands]
+        ones = (Literal.of(1), Literal.of(1.0))
+        return bool(users) and all(
+            step.function == "add" and step.operands[0 if step.operands[1] == number else 1] in ones
+            for step in users
+        )
 
     def operand(self, argument: object) -> Operand:
         """The operand that an argument of an operator stands for.
