@@ -23,6 +23,7 @@ BELOW: dict[str, set[str]] = {
     "deepseek.quantization": {"deepseek.formats", "deepseek.data", "deepseek.nn"},
     "deepseek.training": {"deepseek.formats", "deepseek.data", "deepseek.distributed"},
     "deepseek.formats": {"deepseek.nn"},
+    "deepseek.compiler": {"deepseek.kernels", "deepseek.nn"},
     "deepseek.data": set(),
     "deepseek.distributed": set(),
     "deepseek.health": set(),
