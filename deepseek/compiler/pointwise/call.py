@@ -11,6 +11,7 @@ from torch import Tensor, is_grad_enabled
 from torch.compiler import is_compiling
 
 from deepseek.kernels.calls import keep
+from deepseek.kernels.parallel import listened
 from deepseek.kernels.target import current
 
 if TYPE_CHECKING:
@@ -135,10 +136,10 @@ def _given(argument: object, values: Sequence[Any]) -> Any:
 def _look_of(operands: Sequence[Any]) -> Hashable:
     """What a prepared call depends on; None where torch has to see the call.
 
-    As :func:`deepseek.kernels.calls.needs_torch`, and for modes that watch each operator, in one
-    pass: on small operands it takes as long as the kernel.
+    As :func:`deepseek.kernels.calls.needs_torch`, and for modes that watch each operator unless
+    they watch kernels too, in one pass: on small operands it takes as long as the kernel.
     """
-    if is_compiling() or _modes() or _transform() is not None:
+    if is_compiling() or (_modes() and not listened()) or _transform() is not None:
         return None
     recording = is_grad_enabled()
     look: list[object] = []
