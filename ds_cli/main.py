@@ -18,7 +18,7 @@ from ds_cli.console import Talk
 from ds_cli.outcome import ExitCode
 
 __all__ = [
-    "COMMANDS", "GROUPS", "compile_", "convert", "data", "doctor", "load", "main", "quantize",
+    "COMMANDS", "GROUPS", "compile", "convert", "data", "doctor", "load", "main", "quantize",
     "run", "train",
 ]  # fmt: skip
 
@@ -155,7 +155,7 @@ def _stand_alone(name: str, arguments: list[str] | None = None) -> None:
     _end_process(_app_of(name, stand_alone=True), f"deepseek-{name}", arguments)
 
 
-compile_ = partial(_stand_alone, "compile")
+compile = partial(_stand_alone, "compile")  # noqa: A001 - the name of its program
 convert = partial(_stand_alone, "convert")
 data = partial(_stand_alone, "data")
 doctor = partial(_stand_alone, "doctor")

@@ -67,6 +67,7 @@ def save(
     with staged(folder, overwrite=overwrite) as place:
         place.mkdir()
         save_file(encoder.tensors, place / _WEIGHTS)
+        (place / _WEIGHTS).chmod(0o644)  # safetensors lets nobody else read
         manifest = {
             "schema": SCHEMA,
             "version": __version__,
