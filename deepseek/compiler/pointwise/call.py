@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -102,7 +103,7 @@ class Pointwise:
             call = keep(self._calls, look, self._prepared(operands))
         try:
             return call(*operands)
-        except OverflowError:  # a number that fp32 or int64 does not hold
+        except (OverflowError, struct.error):  # a number that fp32 or int64 does not hold
             return self.reference(*operands)
 
     def reference(self, *operands: Any) -> Tensor:

@@ -57,7 +57,7 @@ class Launch:
     def bound(self) -> Callable[..., Tensor]:
         """A function of operands of these looks: tensors, and numbers as they are.
 
-        It raises OverflowError for a number that the kernel's dtypes do not hold.
+        It raises OverflowError or struct.error for a number that the kernel's dtypes do not hold.
         """
         kernel, pack, shape, dtype = self.kernel, self.pack, self.shape, self.dtype
         units, chunk, order, like = self.units, self.chunk, self.order, self.like
