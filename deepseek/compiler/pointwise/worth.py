@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deepseek.compiler.pointwise.functions import FUNCTIONS
-from deepseek.compiler.pointwise.operators import is_no_cast, read
+from deepseek.compiler.pointwise.operators import read
 from deepseek.compiler.pointwise.order import elements
 from deepseek.compiler.pointwise.writer import Writer
 
@@ -52,13 +52,12 @@ def is_cheap(node: Node) -> bool:
 def pays(group: Sequence[Node]) -> bool:
     """Whether a kernel is faster than the operators."""
     value = group[-1].meta["val"]
-    working = [node for node in group if not is_no_cast(node)]
-    if not value.dim() or not working:
+    if not value.dim():
         return False
-    if len(working) > 1:
+    if len(group) > 1:
         return True
     writer = Writer()
-    read(writer, working[0])
+    read(writer, group[0])
     steps = writer.expression.steps
     few = _ALONE.get(steps[0].compute, {}).get(steps[0].function)
     count = elements(value)

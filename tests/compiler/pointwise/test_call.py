@@ -337,3 +337,30 @@ def test_names_can_be_printed(fused):
     assert kernel.__name__.isidentifier()
     assert "mul_relu_add" in repr(kernel)
     assert len({kernel, kernel}) == 1
+
+
+LAYOUTS = {
+    "transposed": lambda: (numbers((40, 70)).T, numbers((70, 40))),
+    "transposed, fewer dimensions": lambda: (numbers((3, 70, 40)), numbers((40, 70), seed=1).T),
+    "heads": lambda: (numbers((2, 5, 3, 8)).transpose(1, 2), numbers((2, 3, 5, 8), seed=1)),
+    "every second": lambda: (numbers((9, 60))[:, ::2], numbers((9, 30), seed=1)),
+    "every ninth": lambda: (numbers((9, 270))[:, ::9], numbers((9, 30), seed=1)),
+    "five dimensions with gaps": lambda: (numbers((4,) * 5)[::2, ::2, ::2, ::2, ::2],
+                                          numbers((2,) * 5, seed=1)),
+    "alternately broadcast": lambda: (numbers((2, 1, 2, 1, 2, 1)), numbers((1, 3, 1, 3, 1, 3))),
+    "a row far apart": lambda: (numbers((9, 30)), numbers((30, 16), seed=1)[:, 3]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("dtype", [FP32, BF16, BOOL, I64], ids=str)
+def test_layouts(fused, name, dtype):
+    def function(x, y):
+        return torch.where(x > y, x.float() * 0.5, y.float()) + 1
+
+    x, y = LAYOUTS[name]()
+    x, y = x.to(dtype), y.to(dtype)
+    module, expected = fused(function, x, y), function(x, y)
+    assert module.groups == 1
+    same(module(x, y), expected)
+    assert module(x, y).stride() == expected.stride()

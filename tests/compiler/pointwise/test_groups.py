@@ -171,3 +171,26 @@ def test_an_exported_mask(fused):
         keep = torch.randint(0, 2, (batch, length))
         place = torch.arange(length)
         torch.testing.assert_close(module(keep, place), Mask()(keep, place))
+
+
+def test_casts_that_change_nothing_are_taken_out(fused):
+    def norm(x, y):
+        x = x + y
+        wide = x.to(torch.float32)
+        mean = wide.pow(2).mean(-1, keepdim=True)
+        return wide * torch.rsqrt(mean + 1e-6) + wide.to(torch.float32)
+
+    module = fused(norm, X, Y)
+    assert not any("to.dtype" in name for name in module.left)
+    assert sum("add.Tensor" in name for name in module.left) == 1  # the sum is computed once
+    check(module, norm, X, Y)
+
+
+def test_what_a_copied_node_needs_is_not_copied(fused):
+    def function(x, y):
+        wide = torch.tanh(x * y).bfloat16()
+        return (wide * 2 + 1) @ (torch.exp(wide) + 1).T
+
+    module = fused(function, X, Y)
+    assert sum("tanh" in name for group in names(module) for name in group) == 1
+    check(module, function, X, Y)
