@@ -44,6 +44,7 @@ class Launch:
         like: An operand of the result's dtype and layout, faster to allocate by; else None.
         units: Units of work.
         chunk: Units that a thread takes at a time.
+        numbers: Whether some operands are numbers.
         anew: Operands that are copied first, and the order that their dimensions have then.
     """
 
@@ -55,6 +56,7 @@ class Launch:
     like: int | None
     units: int
     chunk: int
+    numbers: bool
     anew: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
     def bound(self) -> Callable[..., Tensor]:
@@ -63,9 +65,8 @@ class Launch:
         It raises OverflowError or struct.error for a number that the kernel's dtypes do not hold.
         """
         kernel, pack, shape, dtype = self.kernel, self.pack, self.shape, self.dtype
-        units, chunk, order, like, anew = (
-            self.units, self.chunk, self.order, self.like, self.anew,
-        )  # fmt: skip
+        units, chunk, order, like = self.units, self.chunk, self.order, self.like
+        anew, numbers = self.anew, self.numbers
 
         def call(*operands: Any) -> Tensor:
             if anew:
@@ -74,7 +75,10 @@ class Launch:
                 out = torch.empty(shape, dtype=dtype)
             else:
                 out = torch.empty_like(operands[like])
-            values = [x.data_ptr() if isinstance(x, Tensor) else x for x in operands]
+            if numbers:
+                values = [x.data_ptr() if isinstance(x, Tensor) else x for x in operands]
+            else:
+                values = [x.data_ptr() for x in operands]
             run(kernel, pack(*values, out.data_ptr()), units, chunk)
             return out if order is None else out.permute(order)
 
@@ -128,6 +132,7 @@ def launch_for(
         order=None if order is None else inverse(order),
         dtype=_TORCH[expression.dtype],
         like=_like(expression, operands, shape) if order is None else None,
+        numbers=any(x.kind == "number" for x in expression.inputs),
         anew=anew,
         units=rows.count,
         chunk=max(1, _WORTH_A_THREAD // (rows.width * cost(expression))),
