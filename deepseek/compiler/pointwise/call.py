@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch._ops import OpOverload
 
     from deepseek.compiler.pointwise.expression import Expression
+    from deepseek.compiler.pointwise.launch import Launch
     from deepseek.kernels.target import Target
 
 __all__ = ["Operation", "Pointwise", "Ref"]
@@ -103,7 +105,7 @@ class Pointwise:
             call = keep(self._calls, look, self._prepared(operands))
         try:
             return call(*operands)
-        except OverflowError:  # a number that fp32 or int64 does not hold
+        except (OverflowError, struct.error):  # a number that fp32 or int64 does not hold
             return self.reference(*operands)
 
     def reference(self, *operands: Any) -> Tensor:
@@ -121,11 +123,17 @@ class Pointwise:
 
         return result.permute(self.order).contiguous().permute(inverse(self.order))
 
-    def _prepared(self, operands: Sequence[Any]) -> Callable[..., Tensor]:
+    def launch(self, operands: Sequence[Any]) -> Launch | None:
+        """How operands that look like these are computed; None where torch's operators have to.
+
+        The kernel is compiled if this is the first time that operands lie in memory like these.
+        """
         from deepseek.compiler.pointwise.launch import launch_for
 
-        target = self.target or current()
-        launch = launch_for(self.expression, operands, self.order, target)
+        return launch_for(self.expression, operands, self.order, self.target or current())
+
+    def _prepared(self, operands: Sequence[Any]) -> Callable[..., Tensor]:
+        launch = self.launch(operands)
         return self.reference if launch is None else launch.bound()
 
 
