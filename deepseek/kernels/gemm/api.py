@@ -26,6 +26,7 @@ from deepseek.kernels.gemm.operands import (
 from deepseek.kernels.gemm.plan import plan_product
 from deepseek.kernels.gemm.quantize import row_pitch, row_quantizer
 from deepseek.kernels.gemm.spec import HEADER, SIZES, Epilogue, Format, GroupedFormat, tile_for
+from deepseek.kernels.memory import empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,7 +183,7 @@ def _direct(
     plan = plan_product(scheme, tile_for(weight.target), m, weight.features, weight.depth, threads)
     kernel, short, tall = _kernels(weight.target, scheme, epilogue, plan.height, bool(plan.tall))
     pack = ARGUMENTS.bind(short.address, tall.address, *strides, *plan.arguments())
-    panels, units, chunk, empty = weight.panels, plan.units, plan.chunk, torch.empty
+    panels, units, chunk = weight.panels, plan.units, plan.chunk
     header = HEADER if scheme.quantized else 0
 
     def call(
@@ -195,7 +196,7 @@ def _direct(
         source = x if quantize is None else quantize(x)
         address = source.data_ptr() + header
         if out is None:
-            out = empty(*shape, dtype=x.dtype)  # half the time of x.new_empty(shape)
+            out = empty(shape, x.dtype)
         elif out.data_ptr() == address:
             raise InputError("expected `out` apart from `x`, got the same memory")
         arguments = pack(
