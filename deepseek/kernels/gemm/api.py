@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
+from deepseek.kernels import amx
 from deepseek.kernels.calls import DTYPES, keep, needs_torch
 from deepseek.kernels.gemm.operands import (
     check_operand,
@@ -25,7 +26,16 @@ from deepseek.kernels.gemm.operands import (
 )
 from deepseek.kernels.gemm.plan import plan_product
 from deepseek.kernels.gemm.quantize import row_pitch, row_quantizer
-from deepseek.kernels.gemm.spec import HEADER, SIZES, Epilogue, Format, GroupedFormat, tile_for
+from deepseek.kernels.gemm.spec import (
+    HEADER,
+    LEAD,
+    SIZES,
+    Epilogue,
+    Format,
+    GroupedFormat,
+    tall_tile_for,
+    tile_for,
+)
 from deepseek.kernels.memory import empty
 
 if TYPE_CHECKING:
@@ -180,11 +190,15 @@ def _direct(
     from deepseek.kernels.gemm.driver import ARGUMENTS
     from deepseek.kernels.parallel import run
 
-    plan = plan_product(scheme, tile_for(weight.target), m, weight.features, weight.depth, threads)
-    kernel, short, tall = _kernels(weight.target, scheme, epilogue, plan.height, bool(plan.tall))
+    target = weight.target
+    tiled = tall_tile_for(target, scheme, m, weight.depth) if amx.allowed() else None
+    tile = tiled or tile_for(target)
+    plan = plan_product(scheme, tile, m, weight.features, weight.depth, threads)
+    heights = (plan.height, plan.height + bool(plan.tall))
+    kernel, short, tall = _kernels(target, scheme, epilogue, *heights, tiled=tiled is not None)
     pack = ARGUMENTS.bind(short.address, tall.address, *strides, *plan.arguments())
     panels, units, chunk = weight.panels, plan.units, plan.chunk
-    header = HEADER if scheme.quantized else 0
+    header = LEAD + HEADER if scheme.quantized else 0
 
     def call(
         x: Tensor,
@@ -215,18 +229,22 @@ def _direct(
 
 @cache
 def _kernels(
-    target: Target, scheme: Format, epilogue: Epilogue, height: int, tall: bool
+    target: Target, scheme: Format, epilogue: Epilogue, height: int, taller: int, *, tiled: bool
 ) -> tuple[Kernel, Kernel, Kernel]:
-    """The linear kernel and its microkernels of ``height`` rows and of one more if needed."""
+    """The linear kernel and its microkernels of two numbers of rows."""
     from deepseek.kernels.gemm.driver import build_linear
     from deepseek.kernels.gemm.grouped import build_grouped_microkernel
     from deepseek.kernels.gemm.microkernel import build_microkernel
+    from deepseek.kernels.gemm.tiles import build_tiled_microkernel
     from deepseek.kernels.jit import kernel
 
-    grouped = isinstance(scheme, GroupedFormat)
-    build_rows = build_grouped_microkernel if grouped else build_microkernel
+    build_rows = build_microkernel
+    if tiled:
+        build_rows = build_tiled_microkernel
+    elif isinstance(scheme, GroupedFormat):
+        build_rows = build_grouped_microkernel
     return (
         kernel(build_linear, scheme.name, epilogue, target=target),
         kernel(build_rows, scheme.name, height, target=target),
-        kernel(build_rows, scheme.name, height + tall, target=target),
+        kernel(build_rows, scheme.name, taller, target=target),
     )
