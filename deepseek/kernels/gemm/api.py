@@ -30,6 +30,7 @@ from deepseek.kernels.gemm.spec import (
     HEADER,
     LEAD,
     SIZES,
+    TILE_ROWS,
     Epilogue,
     Format,
     GroupedFormat,
@@ -195,8 +196,11 @@ def _direct(
     tile = tiled or tile_for(target)
     plan = plan_product(scheme, tile, m, weight.features, weight.depth, threads)
     heights = (plan.height, plan.height + bool(plan.tall))
-    kernel, short, tall = _kernels(target, scheme, epilogue, *heights, tiled=tiled is not None)
-    pack = ARGUMENTS.bind(short.address, tall.address, *strides, *plan.arguments())
+    tile_height = _tile_height(*heights) if tiled else 0
+    kernel, short, tall = _kernels(target, scheme, epilogue, heights, tile_height)
+    pack = ARGUMENTS.bind(
+        short.address, tall.address, tile_height, *strides, *plan.arguments()
+    )
     panels, units, chunk = weight.panels, plan.units, plan.chunk
     header = LEAD + HEADER if scheme.quantized else 0
 
@@ -227,9 +231,14 @@ def _direct(
     return call
 
 
+def _tile_height(low: int, high: int) -> int:
+    """How high AMX's tiles are, so that one or two cover panels of ``low`` and of ``high`` rows."""
+    return low if high <= TILE_ROWS else -(-high // 2)
+
+
 @cache
 def _kernels(
-    target: Target, scheme: Format, epilogue: Epilogue, height: int, taller: int, *, tiled: bool
+    target: Target, scheme: Format, epilogue: Epilogue, heights: tuple[int, int], tile_height: int
 ) -> tuple[Kernel, Kernel, Kernel]:
     """The linear kernel and its microkernels of two numbers of rows."""
     from deepseek.kernels.gemm.driver import build_linear
@@ -238,13 +247,10 @@ def _kernels(
     from deepseek.kernels.gemm.tiles import build_tiled_microkernel
     from deepseek.kernels.jit import kernel
 
-    build_rows = build_microkernel
-    if tiled:
-        build_rows = build_tiled_microkernel
+    build, options = build_microkernel, ()
+    if tile_height:
+        build, options = build_tiled_microkernel, (tile_height,)
     elif isinstance(scheme, GroupedFormat):
-        build_rows = build_grouped_microkernel
-    return (
-        kernel(build_linear, scheme.name, epilogue, target=target),
-        kernel(build_rows, scheme.name, height, target=target),
-        kernel(build_rows, scheme.name, taller, target=target),
-    )
+        build = build_grouped_microkernel
+    short, tall = (kernel(build, scheme.name, rows, *options, target=target) for rows in heights)
+    return kernel(build_linear, scheme.name, epilogue, target=target), short, tall

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from deepseek.kernels.target import Target
 
 __all__ = [
-    "ACTIVATIONS", "FORMATS", "GROUP_SIZES", "HEADER", "LEAD", "ROUNDINGS", "SIZES", "TILE_ROWS",
+    "ACTIVATIONS", "FORMATS", "GROUP_SIZES", "HEADER", "LEAD", "ROUNDINGS", "SIZES", "TILED", "TILE_ROWS",
     "Epilogue", "Format", "GroupedFormat", "Rounding", "Tile", "grouped_name", "int8_format",
     "tall_tile_for", "tile_for",
 ]  # fmt: skip
@@ -35,6 +35,9 @@ HEADER = 8
 
 LEAD = 64 - HEADER
 """Bytes left free before the first header of a row: its integers begin a cache line."""
+
+TILED = ("bf16", "u8s8")
+"""The formats that AMX multiplies."""
 
 TILE_ROWS = 16
 """Rows of a tile register of AMX."""
@@ -247,6 +250,6 @@ def tall_tile_for(target: Target, scheme: Format, m: int, k: int) -> Tile | None
     a word.
     """
     whole = not scheme.steps(k)[1]
-    if target.amx and scheme.name in ("bf16", "u8s8") and m >= TILE_ROWS and whole:
+    if target.amx and scheme.name in TILED and m >= TILE_ROWS and whole:
         return Tile(2 * TILE_ROWS, tile_for(target).vectors, target.lanes)
     return None

@@ -2,14 +2,14 @@
 
 The operands lie as for :mod:`.microkernel`. A tile of weights is 16 steps of a panel, of as many
 columns as a vector has lanes, 4 bytes each; a tile of activations is 16 rows of the same 16 steps.
-Up to 32 rows are multiplied at once::
+Up to 32 rows are multiplied by two tiles of weights at once, and then by the panel's third::
 
-          weights:  B | B | B      loaded one after the other
-     rows   A       C | C | C      six tiles of sums
-     rows   A       C | C | C
+                 W | W
+     rows   X    S | S      four tiles of sums, two of activations, two of weights
+     rows   X    S | S
 
-Two tiles one below the other are equally high, so that one register serves the activations of both:
-of an odd number of rows the one in the middle belongs to both, and is computed twice alike.
+Two tiles one below the other are equally high: where the rows are odd, the one in the middle
+belongs to both, and is computed twice alike.
 
 What is left of K, less than 16 steps, is multiplied at last by tiles of that many steps: reading
 further would multiply what lies behind a row.
@@ -21,83 +21,94 @@ from typing import TYPE_CHECKING
 
 from deepseek.kernels.emit import I8, I64, VOID, Module
 from deepseek.kernels.gemm.microkernel import PARAMETERS
-from deepseek.kernels.gemm.spec import FORMATS, SIZES, TILE_ROWS, tile_for
+from deepseek.kernels.gemm.spec import FORMATS, SIZES, TILE_ROWS, TILED, tile_for
 
 if TYPE_CHECKING:
     from deepseek.kernels.emit import Function, Value
     from deepseek.kernels.target import Target
 
-__all__ = ["build_tiled_microkernel"]
+__all__ = ["build_tiled_microkernel", "configure", "release"]
 
 _PRODUCTS = {"bf16": "llvm.x86.tdpbf16ps", "u8s8": "llvm.x86.tdpbusd"}
+assert set(_PRODUCTS) == set(TILED)
 
 _STEPS = 16  # of a tile of weights
 _LINE = 64  # bytes of a row of a tile
-_SUMS = (0, 1, 2), (3, 4, 5)  # registers of the tiles of sums, by rows and columns
-_X, _WEIGHTS = 6, 7
+_SUMS, _X, _WEIGHTS = ((0, 1), (2, 3)), (4, 5), (6, 7)  # registers
 
 
-def build_tiled_microkernel(target: Target, format_name: str, rows: int) -> Module:
-    """The module of the microkernel for so many rows, at most 32; parameters as of the others."""
+def build_tiled_microkernel(target: Target, format_name: str, rows: int, height: int) -> Module:
+    """The module of the microkernel for so many rows, at most 32; parameters as of the others.
+
+    ``height`` is that of the tiles that have been configured: at most ``rows``, at least half.
+    """
     scheme, tile = FORMATS[format_name], tile_for(target)
-    module = Module(f"deepseek_tiles_{format_name}_{rows}", target)
+    module = Module(f"deepseek_tiles_{format_name}_{rows}_{height}", target)
     pitch = tile.columns * scheme.word  # bytes of a step of the panel, and of a row of sums
-    firsts = [0] if rows <= TILE_ROWS else [0, rows // 2]
-    height = rows - firsts[-1]
-    places = [(row * pitch + column * _LINE, register)
-              for row, line in zip(firsts, _SUMS, strict=False)
-              for column, register in enumerate(line)]  # fmt: skip
+    firsts = [0] if rows == height else [0, rows - height]
     with module.function(module.name, PARAMETERS, exported=True) as f:
         p = f.parameters
-        layout = f.scratch(8, I64)
-        x_pitch = p["x_stride"] * SIZES[scheme.x]
-        width = f.index(pitch)
+        x_pitch, width = p["x_stride"] * SIZES[scheme.x], f.index(pitch)
+        rest = p["steps"] & (_STEPS - 1)
+        whole = p["steps"] - rest
 
-        def add(first: Value, end: Value, stride: int) -> None:
-            """Add the products of steps to the tile, as many at a time as the registers hold."""
-            for place, register in places:
-                _load(f, register, f.offset(p["tile"], place, I8), width)
+        def add(columns: range, first: Value, end: Value, stride: int) -> None:
+            """Add the products of some steps to two columns of the tile, or to one."""
+            sums = [(register, f.offset(p["tile"], row * pitch + column * _LINE, I8))
+                    for row, line in zip(firsts, _SUMS, strict=False)
+                    for column, register in zip(columns, line, strict=False)]  # fmt: skip
+            for register, place in sums:
+                _load(f, register, place, width)
             for step in f.range(first, end, stride):
-                for row, sums in zip(firsts, _SUMS, strict=False):
-                    start = step * scheme.word + x_pitch * row
-                    _load(f, _X, f.offset(p["x"], start, I8), x_pitch)
-                    for column, register in enumerate(sums):
-                        start = step * pitch + column * _LINE
-                        _load(f, _WEIGHTS, f.offset(p["panel"], start, I8), width)
-                        names = [f.constant(n, I8) for n in (register, _X, _WEIGHTS)]
+                panel = f.offset(p["panel"], step * pitch, I8)
+                x = f.offset(p["x"], step * scheme.word, I8)
+                for weights, column in zip(_WEIGHTS, columns, strict=False):
+                    _load(f, weights, f.offset(panel, column * _LINE, I8), width)
+                for register, row in zip(_X, firsts, strict=False):
+                    _load(f, register, f.offset(x, x_pitch * row, I8), x_pitch)
+                for line, activations, _ in zip(_SUMS, _X, firsts, strict=False):
+                    for register, weights, _ in zip(line, _WEIGHTS, columns, strict=False):
+                        names = [f.constant(n, I8) for n in (register, activations, weights)]
                         f.call(_PRODUCTS[format_name], VOID, *names)
-            for place, register in places:
-                there = f.offset(p["tile"], place, I8)
-                f.call("llvm.x86.tilestored64", VOID, f.constant(register, I8), there, width)
+            for register, place in sums:
+                f.call("llvm.x86.tilestored64", VOID, f.constant(register, I8), place, width)
 
-        whole = p["steps"] & -_STEPS
-        rest = p["steps"] - whole
+        pairs = [range(0, 2), range(2, 3)]
+        assert tile.vectors == sum(map(len, pairs))
         with f.when(whole > 0):
-            _configure(f, layout.pointer, height, f.index(_STEPS))
-            add(f.index(0), whole, _STEPS)
+            for columns in pairs:
+                add(columns, f.index(0), whole, _STEPS)
         with f.when(rest > 0):
-            _configure(f, layout.pointer, height, rest)
-            add(whole, whole + 1, 1)
-        f.call("llvm.x86.tilerelease", VOID)
+            configure(f, f.index(height), rest)
+            for columns in pairs:
+                add(columns, whole, whole + 1, 1)
+            configure(f, f.index(height))
     return module
+
+
+def configure(f: Function, height: Value, steps: Value | None = None) -> None:
+    """Set the registers' sizes: 64 bytes wide but for x, as high as there are rows or steps.
+
+    It takes as long as six products, so that it is done once for many tiles. Of the 64 bytes that
+    say it, the first is 1; from 16 on stand widths of 2 bytes, from 48 on heights of one byte.
+    """
+    layout, steps = f.scratch(8, I64), f.index(_STEPS) if steps is None else steps
+    wide = sum(_LINE << 16 * place for place in range(4))
+    words = {
+        0: f.index(1),
+        2: f.index(wide),
+        3: steps * (4 + (4 << 16)) + ((_LINE << 32) + (_LINE << 48)),
+        6: height * sum(1 << 8 * place for place in range(6)) + steps * ((1 << 48) + (1 << 56)),
+    }
+    for word in range(8):
+        layout.store(words.get(word, f.index(0)), word)
+    f.call("llvm.x86.ldtilecfg", VOID, layout.pointer)
+
+
+def release(f: Function) -> None:
+    """Leave the registers empty, so that nobody saves and restores them any more."""
+    f.call("llvm.x86.tilerelease", VOID)
 
 
 def _load(f: Function, register: int, pointer: Value, pitch: Value) -> None:
     f.call("llvm.x86.tileloadd64", VOID, f.constant(register, I8), pointer, pitch)
-
-
-def _configure(f: Function, layout: Value, height: int, steps: Value) -> None:
-    """Set the registers' sizes: 64 bytes wide but for x, as high as the rows or steps.
-
-    Of the 64 bytes that say so, the first is 1; from 16 on stand widths of 2 bytes, from 48 on
-    heights of one byte.
-    """
-    words = {
-        0: f.index(1),
-        2: f.index(sum(_LINE << 16 * place for place in range(4))),
-        3: (steps << 34) + sum(_LINE << 16 * place for place in (0, 1, 3)),
-        6: (steps << 56) + sum(rows << 8 * place for place, rows in enumerate([height] * 7)),
-    }
-    for word in range(8):
-        f.store(words.get(word, f.index(0)), f.offset(layout, word, I64), align=8)
-    f.call("llvm.x86.ldtilecfg", VOID, layout)
