@@ -143,6 +143,23 @@ class Builder:
         """``a * b + c``: one rounding where the target has a fused instruction, else two."""
         return self.call_overloaded("llvm.fmuladd", a, self.like(b, a), self.like(c, a))
 
+    def quotient(self, a: Value, b: Value, reciprocal: Value) -> Value:
+        """``a / b``, correctly rounded, given ``1 / b``, where the target has fused instructions.
+
+        Two Newton steps on the quotient, whose remainders are exact: five operations at full rate,
+        where a vector division takes 16 cycles on a Xeon. Nothing may over- or underflow.
+        """
+        if not self.target.fma:
+            return a / b
+        found = a * reciprocal
+        for _ in range(2):
+            found = self.fma(self.fma(-found, b, a), reciprocal, found)
+        return found
+
+    def opposite(self, condition: Value) -> Value:
+        """Whether a condition does not hold."""
+        return Value(self, self.ir.not_(condition.ir))
+
     def maximum(self, a: Value, b: Operand) -> Value:
         """The greater one; for floats ``b`` where either is NaN (one instruction on x86)."""
         b = self.like(b, a)
