@@ -198,9 +198,7 @@ def _direct(
     heights = (plan.height, plan.height + bool(plan.tall))
     tile_height = _tile_height(*heights) if tiled else 0
     kernel, short, tall = _kernels(target, scheme, epilogue, heights, tile_height)
-    pack = ARGUMENTS.bind(
-        short.address, tall.address, tile_height, *strides, *plan.arguments()
-    )
+    pack = ARGUMENTS.bind(short.address, tall.address, tile_height, *strides, *plan.arguments())
     panels, units, chunk = weight.panels, plan.units, plan.chunk
     header = LEAD + HEADER if scheme.quantized else 0
 

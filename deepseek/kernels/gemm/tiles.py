@@ -24,6 +24,8 @@ from deepseek.kernels.gemm.microkernel import PARAMETERS
 from deepseek.kernels.gemm.spec import FORMATS, SIZES, TILE_ROWS, TILED, tile_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from deepseek.kernels.emit import Function, Value
     from deepseek.kernels.target import Target
 
@@ -35,6 +37,7 @@ assert set(_PRODUCTS) == set(TILED)
 _STEPS = 16  # of a tile of weights
 _LINE = 64  # bytes of a row of a tile
 _SUMS, _X, _WEIGHTS = ((0, 1), (2, 3)), (4, 5), (6, 7)  # registers
+_SPARE = (1, 3)  # those of the second column of sums
 
 
 def build_tiled_microkernel(target: Target, format_name: str, rows: int, height: int) -> Module:
@@ -52,6 +55,19 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
         rest = p["steps"] & (_STEPS - 1)
         whole = p["steps"] - rest
 
+        def multiply(columns: range, step: Value, x: Sequence[int], weights: Sequence[int]) -> None:
+            """Add the products of a step; what they need is loaded just before its first use."""
+            activations = f.offset(p["x"], step * scheme.word, I8)
+            panel = f.offset(p["panel"], step * pitch, I8)
+            for place, column in enumerate(columns):
+                for line, row in enumerate(firsts):
+                    if line == 0:
+                        _load(f, weights[place], f.offset(panel, column * _LINE, I8), width)
+                    if place == 0:
+                        _load(f, x[line], f.offset(activations, x_pitch * row, I8), x_pitch)
+                    registers = (_SUMS[line][place], x[line], weights[place])
+                    f.call(_PRODUCTS[format_name], VOID, *(f.constant(n, I8) for n in registers))
+
         def add(columns: range, first: Value, end: Value, stride: int) -> None:
             """Add the products of some steps to two columns of the tile, or to one."""
             sums = [(register, f.offset(p["tile"], row * pitch + column * _LINE, I8))
@@ -59,17 +75,17 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
                     for column, register in zip(columns, line, strict=False)]  # fmt: skip
             for register, place in sums:
                 _load(f, register, place, width)
-            for step in f.range(first, end, stride):
-                panel = f.offset(p["panel"], step * pitch, I8)
-                x = f.offset(p["x"], step * scheme.word, I8)
-                for weights, column in zip(_WEIGHTS, columns, strict=False):
-                    _load(f, weights, f.offset(panel, column * _LINE, I8), width)
-                for register, row in zip(_X, firsts, strict=False):
-                    _load(f, register, f.offset(x, x_pitch * row, I8), x_pitch)
-                for line, activations, _ in zip(_SUMS, _X, firsts, strict=False):
-                    for register, weights, _ in zip(line, _WEIGHTS, columns, strict=False):
-                        names = [f.constant(n, I8) for n in (register, activations, weights)]
-                        f.call(_PRODUCTS[format_name], VOID, *names)
+            # A register can be loaded again only after its last product: one column has registers
+            # to spare, and takes others for every second step.
+            spare = len(columns) == 1
+            done: Value | int = first
+            if spare:
+                done = first + ((end - first) & (-2 * stride))
+                for step in f.range(first, done, 2 * stride):
+                    multiply(columns, step, _X, _WEIGHTS)
+                    multiply(columns, step + stride, _SPARE, _WEIGHTS[1:])
+            for step in f.range(done, end, stride):
+                multiply(columns, step, _X, _WEIGHTS)
             for register, place in sums:
                 f.call("llvm.x86.tilestored64", VOID, f.constant(register, I8), place, width)
 
