@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from deepseek.kernels.target import Target
 
 __all__ = [
-    "ACTIVATIONS", "FORMATS", "GROUP_SIZES", "HEADER", "LEAD", "ROUNDINGS", "SIZES", "TILED", "TILE_ROWS",
-    "Epilogue", "Format", "GroupedFormat", "Rounding", "Tile", "grouped_name", "int8_format",
-    "tall_tile_for", "tile_for",
+    "ACTIVATIONS", "FORMATS", "GROUP_SIZES", "HEADER", "LEAD", "ROUNDINGS", "SIZES", "TILED",
+    "TILE_ROWS", "Epilogue", "Format", "GroupedFormat", "Rounding", "Tile", "grouped_name",
+    "int8_format", "tall_tile_for", "tile_for",
 ]  # fmt: skip
 
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")

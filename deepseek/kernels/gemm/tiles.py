@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from deepseek.kernels.emit import I8, I64, VOID, Module
 from deepseek.kernels.gemm.microkernel import PARAMETERS
-from deepseek.kernels.gemm.spec import FORMATS, SIZES, TILE_ROWS, TILED, tile_for
+from deepseek.kernels.gemm.spec import FORMATS, SIZES, TILED, tile_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,7 +89,7 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
             for register, place in sums:
                 f.call("llvm.x86.tilestored64", VOID, f.constant(register, I8), place, width)
 
-        pairs = [range(0, 2), range(2, 3)]
+        pairs = [range(2), range(2, 3)]
         assert tile.vectors == sum(map(len, pairs))
         with f.when(whole > 0):
             for columns in pairs:
