@@ -192,7 +192,9 @@ def _direct(
     from deepseek.kernels.parallel import run
 
     target = weight.target
-    tiled = tall_tile_for(target, scheme, m, weight.depth) if amx.allowed() else None
+    tiled = tall_tile_for(target, scheme, m, weight.depth)
+    if tiled is not None and not amx.allowed():
+        tiled = None
     tile = tiled or tile_for(target)
     plan = plan_product(scheme, tile, m, weight.features, weight.depth, threads)
     heights = (plan.height, plan.height + bool(plan.tall))
