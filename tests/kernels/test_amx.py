@@ -104,6 +104,7 @@ def test_what_is_not_for_tiles():
     assert tall_tile_for(SAPPHIRE, FORMATS["u8s8"], TILE_ROWS, 100) is not None
     assert tall_tile_for(SAPPHIRE, FORMATS["u8s8"], TILE_ROWS - 1, 100) is None
     assert tall_tile_for(SAPPHIRE, FORMATS["bf16"], TILE_ROWS, 101) is None
+    assert tall_tile_for(SAPPHIRE, FORMATS["u8s8"], TILE_ROWS, 0) is None
     assert tall_tile_for(SAPPHIRE, FORMATS["fp32"], TILE_ROWS, 100) is None
     assert tall_tile_for(KNOWN["cooperlake"], FORMATS["bf16"], TILE_ROWS, 100) is None
 

@@ -134,6 +134,13 @@ def test_zero_sizes(shape):
     assert gemm.linear(torch.ones(2, 3), gemm.pack_weight(torch.ones(0, 3))).shape == (2, 0)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_depth_leaves_the_bias(target, dtype):
+    x, w = (torch.empty(rows, 0, dtype=dtype) for rows in (40, 50))
+    (bias,) = tensors((50,), dtype=dtype)
+    assert torch.equal(gemm.linear(x, gemm.pack_weight(w, target), bias), bias.expand(40, 50))
+
+
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 def test_infinity_and_nan(target, activation, value):

@@ -65,7 +65,7 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
             for step_block in f.range(0, a.step_blocks):
                 step = step_block * a.block_steps
                 steps = f.minimum(a.steps - step, a.block_steps)
-                first = step_block.equals(0)
+                fresh = f.select(step_block.equals(0), f.index(1), 0)
                 final = (step_block + 1).equals(a.step_blocks)
                 half = f.select(final, a.half, 0)
 
@@ -80,12 +80,9 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
                     for column_panel in f.range(first_column, last_column):
                         panel = weight.at(column_panel * panel_bytes + step * step_bytes)
                         sums = workspace.at((places + column_panel) * a.tile_spacing)
-                        with f.when(first):
-                            for element in f.range(0, height * tile.columns, tile.lanes):
-                                sums.store(f.zeros(number), element)
                         f.call_pointer(
                             microkernel, PARAMETERS.values(), VOID,
-                            rows, a.x_stride, panel.pointer, steps, half, sums.pointer,
+                            rows, a.x_stride, panel.pointer, steps, half, sums.pointer, fresh,
                         )  # fmt: skip
                         with f.when(final):
                             column = column_panel * tile.columns

@@ -46,9 +46,10 @@ prefetcher does not keep up with that from the L2 cache: there all rows ask for 
 
 PARAMETERS = {
     "x": POINTER, "x_stride": I64, "panel": POINTER, "steps": I64, "half": I64, "tile": POINTER,
+    "fresh": I64,
 }  # fmt: skip
 """Of a microkernel: rows of x, elements from one to the next, the panel, its whole steps, whether
-half a step follows, the tile that the products are added to."""
+half a step follows, the tile that the products are added to, and whether it counts as zero."""
 
 Sums = list[list["Variable"]]
 
@@ -67,7 +68,11 @@ def build_microkernel(target: Target, format_name: str, rows: int) -> Module:
         places = [[row * tile.columns + vector * tile.lanes for vector in range(tile.vectors)]
                   for row in range(rows)]  # fmt: skip
 
-        sums = [[f.variable(result.load(place)) for place in line] for line in places]
+        sums = [[f.variable(f.zeros(result.element)) for _ in line] for line in places]
+        with f.when(p["fresh"].equals(0), carry=_flat(sums)):
+            for line, totals in zip(places, sums, strict=True):
+                for place, total in zip(line, totals, strict=True):
+                    total.set(result.load(place))
         _multiply(f, scheme, tile, x, panel, sums)
         for line, totals in zip(places, sums, strict=True):
             for place, total in zip(line, totals, strict=True):

@@ -249,7 +249,7 @@ def tall_tile_for(target: Target, scheme: Format, m: int, k: int) -> Tile | None
     With fewer rows than a tile register has, vectors are as fast; an odd K of bf16 ends in half
     a word.
     """
-    whole = not scheme.steps(k)[1]
+    whole = k > 0 and not scheme.steps(k)[1]
     if target.amx and scheme.name in TILED and m >= TILE_ROWS and whole:
         return Tile(2 * TILE_ROWS, tile_for(target).vectors, target.lanes)
     return None

@@ -68,13 +68,17 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
                     registers = (_SUMS[line][place], x[line], weights[place])
                     f.call(_PRODUCTS[format_name], VOID, *(f.constant(n, I8) for n in registers))
 
-        def add(columns: range, first: Value, end: Value, stride: int) -> None:
+        def add(columns: range, first: Value, end: Value, stride: int, fresh: Value) -> None:
             """Add the products of some steps to two columns of the tile, or to one."""
             sums = [(register, f.offset(p["tile"], row * pitch + column * _LINE, I8))
                     for row, line in zip(firsts, _SUMS, strict=False)
                     for column, register in zip(columns, line, strict=False)]  # fmt: skip
-            for register, place in sums:
-                _load(f, register, place, width)
+            with f.when(fresh > 0):
+                for register, _ in sums:
+                    f.call("llvm.x86.tilezero", VOID, f.constant(register, I8))
+            with f.when(fresh.equals(0)):
+                for register, place in sums:
+                    _load(f, register, place, width)
             # A register can be loaded again only after its last product: one column has registers
             # to spare, and takes others for every second step.
             spare = len(columns) == 1
@@ -93,11 +97,12 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
         assert tile.vectors == sum(map(len, pairs))
         with f.when(whole > 0):
             for columns in pairs:
-                add(columns, f.index(0), whole, _STEPS)
+                add(columns, f.index(0), whole, _STEPS, p["fresh"])
         with f.when(rest > 0):
             configure(f, f.index(height), rest)
+            fresh = f.select(whole > 0, f.index(0), p["fresh"])
             for columns in pairs:
-                add(columns, whole, whole + 1, 1)
+                add(columns, whole, whole + 1, 1, fresh)
             configure(f, f.index(height))
     return module
 
