@@ -11,7 +11,7 @@ import itertools
 
 import torch
 from measure import alternate, geometric_mean, record
-from peak import fp32_peak
+from peak import bf16_peak, fp32_peak
 from torch.nn import functional
 
 from deepseek.kernels import linear, pack_weight
@@ -22,6 +22,7 @@ LAYERS = {
     "gpt2": [(2304, 768), (768, 768), (3072, 768), (768, 3072), (50257, 768)],
 }
 ROWS = [1, 4, 37, 128, 512, 4096]
+PEAKS = {torch.float32: fp32_peak, torch.bfloat16: bf16_peak}
 BARS = {"float32": (1.10, 0.97), "bfloat16": (1.05, 0.97)}  # geometric mean, worst
 
 
@@ -52,7 +53,7 @@ def measure(m: int, n: int, k: int, dtype: torch.dtype, rounds: int) -> float:
         peer="torch.nn.functional.linear",
         bar=BARS[str(dtype).removeprefix("torch.")][1],
         higher_is_better=True,
-        share=work / times["ours"] / fp32_peak(torch.get_num_threads()),
+        share=work / times["ours"] / PEAKS[dtype](torch.get_num_threads()),
     )
 
 

@@ -2,8 +2,9 @@
 
     python benchmarks/kernels/peak.py --threads 1
 
-In fp32 by fused multiply-adds; of 8-bit integers by the instruction that the kernels use: four
-products a lane where there is one, elsewhere two of 16 bits, and an addition.
+In fp32 by fused multiply-adds; in bf16 and of 8-bit integers by the instruction that the kernels
+use: AMX's tiles where the process may use them, else two or four products a lane where there is
+one, elsewhere the fp32 of widened bf16, or two products of 16 bits and an addition.
 """
 
 import argparse
@@ -15,14 +16,16 @@ from functools import cache
 import torch
 from measure import record
 
-from deepseek.kernels import jit, parallel
-from deepseek.kernels.emit import I32, Arguments, Module, Value, Variable, dot
+from deepseek.kernels import amx, jit, parallel
+from deepseek.kernels.emit import BF16, I8, I32, VOID, Arguments, Module, Value, Variable, dot
+from deepseek.kernels.gemm import tiles
 from deepseek.kernels.gemm.spec import int8_format
 from deepseek.kernels.target import Target, current
 
-__all__ = ["fp32_peak", "int8_peak"]
+__all__ = ["bf16_peak", "fp32_peak", "int8_peak"]
 
 _CHAINS = 12  # more than the latency of a multiply-add times the units for it
+_TILES, _TILE = 6, 16  # tiles that are added to, and their rows and columns
 _STEPS = 200_000
 _ROUNDS = 9
 
@@ -60,6 +63,36 @@ def build_int8(target: Target) -> Module:
     return module
 
 
+def build_bf16(target: Target) -> Module:
+    """The same of two bf16 products a lane."""
+    module = Module("bench_peak_bf16", target)
+    with module.task(_ARGUMENTS) as f:
+        a = f.arguments
+        pairs = a.factor.splat().bits(BF16)
+        for unit in f.range(f.begin, f.end):
+            sums = [f.variable(f.full(float(chain))) for chain in range(_CHAINS)]
+            for _ in f.range(0, a.steps, carry=sums):
+                for total in sums:
+                    name = "llvm.x86.avx512bf16.dpbf16ps.512"
+                    total.set(f.call(name, total.type, total, pairs, pairs))
+            f.array(a.out).at(unit * f.lanes).store(_together(sums))
+    return module
+
+
+def build_tiles(target: Target, product: str) -> Module:
+    """AMX's product of two tiles, added to six others in turns."""
+    module = Module(f"bench_peak_{product.rpartition('.')[2]}", target)
+    with module.task(_ARGUMENTS) as f:
+        tiles.configure(f, f.index(_TILE))
+        for register in range(8):
+            f.call("llvm.x86.tilezero", VOID, f.constant(register, I8))
+        for _ in f.range(f.begin * f.arguments.steps, f.end * f.arguments.steps):
+            for register in range(_TILES):
+                f.call(product, VOID, *(f.constant(n, I8) for n in (register, 6, 7)))
+        tiles.release(f)
+    return module
+
+
 def _together(sums: Sequence[Variable]) -> Value:
     everything = sums[0].value
     for total in sums[1:]:
@@ -70,22 +103,37 @@ def _together(sums: Sequence[Variable]) -> Value:
 @cache
 def fp32_peak(threads: int) -> float:
     """Most GFLOP/s that ``threads`` threads reach in fp32; the best of some runs."""
-    return _rate(build_fp32(current()), current().lanes, threads)
+    return _rate(build_fp32(current()), _CHAINS * current().lanes, threads)
 
 
 @cache
 def int8_peak(threads: int) -> float:
     """Most GOP/s that they reach with 8-bit integers."""
     target = current()
-    return _rate(build_int8(target), target.lanes * int8_format(target).group, threads)
+    if target.amx and amx.allowed():
+        module = build_tiles(target, "llvm.x86.tdpbusd")
+        return _rate(module, _TILES * _TILE * _TILE * 64, threads, steps=_STEPS // 10)
+    return _rate(build_int8(target), _CHAINS * target.lanes * int8_format(target).group, threads)
 
 
-def _rate(module: Module, products: int, threads: int) -> float:
+@cache
+def bf16_peak(threads: int) -> float:
+    """Most GFLOP/s that they reach in bf16."""
+    target = current()
+    if target.amx and amx.allowed():
+        module = build_tiles(target, "llvm.x86.tdpbf16ps")
+        return _rate(module, _TILES * _TILE * _TILE * 32, threads, steps=_STEPS // 10)
+    if target.bf16:
+        return _rate(build_bf16(target), _CHAINS * target.lanes * 2, threads)
+    return fp32_peak(threads)
+
+
+def _rate(module: Module, products: int, threads: int, steps: int = _STEPS) -> float:
     # Not found by its recipe: the cache's keys cover the sources of the package, not this one.
     kernel = jit.compile_module(module)
     out = (ctypes.c_float * (threads * current().lanes + 16))()
-    arguments = _ARGUMENTS.pack(ctypes.addressof(out), 0.5, 77, _STEPS)
-    work = 2 * _CHAINS * products * _STEPS * threads / 1e9
+    arguments = _ARGUMENTS.pack(ctypes.addressof(out), 0.5, 77, steps)
+    work = 2 * products * steps * threads / 1e9
     clock = time.thread_time if threads == 1 else time.perf_counter
     best = float("inf")
     for _ in range(_ROUNDS):
@@ -103,6 +151,7 @@ def main() -> None:
     torch.set_num_threads(threads)
     for figure, peak, unit in (
         ("fp32 peak", fp32_peak(threads), "GFLOP/s"),
+        ("bf16 peak", bf16_peak(threads), "GFLOP/s"),
         ("int8 peak", int8_peak(threads), "GOP/s"),
     ):
         record(figure, {}, peak, peak, unit=unit, peer="itself", bar=1.0)

@@ -33,7 +33,7 @@ class Target:
         avx2: 256-bit integer vectors.
         vnni: Four u8 x s8 products a lane, in registers of any width (``vpdpbusd``).
         bf16: AVX-512 BF16, two bf16 products a lane (``vdpbf16ps``).
-        amx: AMX int8 and bf16 tiles are present; nothing here uses them.
+        amx: AMX, tiles of 16 rows of 64 bytes and their products of int8 and bf16.
         dotprod: Arm's four s8 products a lane (``sdot``).
         i8mm: Arm's u8 x s8 products (``usdot``) and 2x2 matrix products.
         needs: Features that the host must have to run code made for this target.
@@ -76,12 +76,13 @@ _AVX2 = _SSE2 | {"sse4.1", "avx", "avx2", "fma", "f16c", "bmi2", "lzcnt", "movbe
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 _VNNI = _AVX512 | {"avx512vnni"}
 _BF16 = _VNNI | {"avx512bf16"}
+_AMX = frozenset({"amx-tile", "amx-int8", "amx-bf16"})
 _NEON = frozenset({"neon"})
 _DOTPROD = _NEON | {"dotprod"}
 _I8MM = _DOTPROD | {"i8mm", "bf16"}
 
 
-def _x86(name: str, needs: frozenset[str], *, cpu: str = "", amx: bool = False) -> Target:
+def _x86(name: str, needs: frozenset[str], *, cpu: str = "") -> Target:
     wide = needs >= _AVX512
     return Target(
         name=name,
@@ -94,7 +95,7 @@ def _x86(name: str, needs: frozenset[str], *, cpu: str = "", amx: bool = False) 
         avx2="avx2" in needs,
         vnni=("avx512vnni" if wide else "avxvnni") in needs,
         bf16="avx512bf16" in needs,
-        amx=amx,
+        amx=needs >= _AMX,
         needs=needs,
     )
 
@@ -124,8 +125,9 @@ KNOWN: dict[str, Target] = {
         _x86("skylake-avx512", _AVX512),
         _x86("cascadelake", _VNNI),
         _x86("icelake-server", _VNNI | {"avx512vbmi"}),
+        _x86("cooperlake", _BF16),
         _x86("znver4", _BF16 | {"avx512vbmi", "clzero"}),
-        _x86("sapphirerapids", _BF16 | {"avx512vbmi", "avx512fp16"}, amx=True),
+        _x86("sapphirerapids", _BF16 | _AMX | {"avx512vbmi", "avx512fp16"}),
         _arm("aarch64", _NEON, cpu="generic"),
         _arm("neoverse-n1", _DOTPROD),
         _arm("neoverse-v1", _I8MM),
@@ -177,7 +179,7 @@ def host() -> Target:
         features=features_text(features),
         vnni=("avx512vnni" if ablest.avx512 else "avxvnni") in has,
         bf16="avx512bf16" in has and ablest.avx512,
-        amx="amx-int8" in has,
+        amx=has >= _AMX,
         needs=has,
     )
 

@@ -1,4 +1,6 @@
-"""Targets under test."""
+"""Targets and threads under test."""
+
+import threading
 
 import pytest
 import torch
@@ -22,6 +24,28 @@ def threads(request):
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def wrong_calls(threads):
+    """Four Python threads call a function so many times each; returns the calls that went wrong."""
+
+    def run(calls, compute, expected):
+        wrong = []
+
+        def work():
+            torch.set_num_threads(threads)
+            wrong.extend(call for call in range(calls) if not torch.equal(compute(), expected))
+
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join(100)
+        assert not any(worker.is_alive() for worker in workers)
+        return wrong
+
+    return run
 
 
 @pytest.fixture

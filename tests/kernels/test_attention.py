@@ -1,7 +1,6 @@
 """The attention kernels against plain PyTorch in float64."""
 
 import itertools
-import threading
 from dataclasses import replace
 
 import pytest
@@ -278,21 +277,10 @@ def test_gradients_do_not_depend_on_chance(threads):
     assert all(torch.equal(a, b) for run in runs[1:] for a, b in zip(runs[0], run, strict=True))
 
 
-def test_python_threads(threads):
+def test_python_threads(wrong_calls):
     q, k, v = operands(100, 100, 32)
     expected, _ = attention(q, k, v)
-    wrong = []
-
-    def work():
-        torch.set_num_threads(threads)
-        wrong.extend(i for i in range(100) if not torch.equal(attention(q, k, v)[0], expected))
-
-    workers = [threading.Thread(target=work) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(100)
-    assert wrong == []
+    assert wrong_calls(100, lambda: attention(q, k, v)[0], expected) == []
 
 
 Q, K, V = operands(8, 12, 16, batch=2, heads=4, kv_heads=2)

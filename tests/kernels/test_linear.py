@@ -2,7 +2,6 @@
 
 import itertools
 import multiprocessing
-import threading
 
 import pytest
 import torch
@@ -135,15 +134,22 @@ def test_zero_sizes(shape):
     assert gemm.linear(torch.ones(2, 3), gemm.pack_weight(torch.ones(0, 3))).shape == (2, 0)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_depth_leaves_the_bias(target, dtype):
+    x, w = (torch.empty(rows, 0, dtype=dtype) for rows in (40, 50))
+    (bias,) = tensors((50,), dtype=dtype)
+    assert torch.equal(gemm.linear(x, gemm.pack_weight(w, target), bias), bias.expand(40, 50))
+
+
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
 def test_infinity_and_nan(target, activation, value):
     x, w = tensors((9, 20), (30, 20))
     x[4, 3] = value
     y = gemm.linear(x, gemm.pack_weight(w, target), activation=activation)
-    torch.testing.assert_close(
-        y, gemm.linear_reference(x, w, activation=activation), equal_nan=True, atol=1e-4, rtol=1e-4
-    )
+    # In float32 torch's GELU of infinity is NaN where oneDNN computes it with AVX-512.
+    exact = gemm.linear_reference(x, w, activation=activation, precision=torch.float64)
+    torch.testing.assert_close(y, exact.float(), equal_nan=True, atol=1e-4, rtol=1e-4)
 
 
 def test_unpacking_returns_the_weight():
@@ -192,23 +198,11 @@ def test_result_over_its_own_input_is_refused():
         gemm.linear(x, gemm.pack_weight(torch.ones(4, 4)), out=x)
 
 
-def test_four_python_threads_a_thousand_calls(threads):
+def test_four_python_threads_a_thousand_calls(wrong_calls):
     x, w, bias = tensors((37, 100), (70, 100), (70,))
     packed = gemm.pack_weight(w)
     expected = gemm.linear(x, packed, bias, "gelu")
-    wrong = []
-
-    def work():
-        torch.set_num_threads(threads)
-        results = (gemm.linear(x, packed, bias, "gelu") for _ in range(1000))
-        wrong.extend(call for call, y in enumerate(results) if not torch.equal(y, expected))
-
-    workers = [threading.Thread(target=work) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(100)
-    assert wrong == []
+    assert wrong_calls(1000, lambda: gemm.linear(x, packed, bias, "gelu"), expected) == []
 
 
 def test_threads_do_not_change_the_result():

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
+from deepseek.kernels import amx
 from deepseek.kernels.calls import DTYPES, keep, needs_torch
 from deepseek.kernels.gemm.operands import (
     check_operand,
@@ -25,7 +26,18 @@ from deepseek.kernels.gemm.operands import (
 )
 from deepseek.kernels.gemm.plan import plan_product
 from deepseek.kernels.gemm.quantize import row_pitch, row_quantizer
-from deepseek.kernels.gemm.spec import HEADER, SIZES, Epilogue, Format, GroupedFormat, tile_for
+from deepseek.kernels.gemm.spec import (
+    HEADER,
+    LEAD,
+    SIZES,
+    TILE_ROWS,
+    Epilogue,
+    Format,
+    GroupedFormat,
+    tall_tile_for,
+    tile_for,
+)
+from deepseek.kernels.memory import empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,11 +191,18 @@ def _direct(
     from deepseek.kernels.gemm.driver import ARGUMENTS
     from deepseek.kernels.parallel import run
 
-    plan = plan_product(scheme, tile_for(weight.target), m, weight.features, weight.depth, threads)
-    kernel, short, tall = _kernels(weight.target, scheme, epilogue, plan.height, bool(plan.tall))
-    pack = ARGUMENTS.bind(short.address, tall.address, *strides, *plan.arguments())
-    panels, units, chunk, empty = weight.panels, plan.units, plan.chunk, torch.empty
-    header = HEADER if scheme.quantized else 0
+    target = weight.target
+    tiled = tall_tile_for(target, scheme, m, weight.depth)
+    if tiled is not None and not amx.allowed():
+        tiled = None
+    tile = tiled or tile_for(target)
+    plan = plan_product(scheme, tile, m, weight.features, weight.depth, threads)
+    heights = (plan.height, plan.height + bool(plan.tall))
+    tile_height = _tile_height(*heights) if tiled else 0
+    kernel, short, tall = _kernels(target, scheme, epilogue, heights, tile_height)
+    pack = ARGUMENTS.bind(short.address, tall.address, tile_height, *strides, *plan.arguments())
+    panels, units, chunk = weight.panels, plan.units, plan.chunk
+    header = LEAD + HEADER if scheme.quantized else 0
 
     def call(
         x: Tensor,
@@ -195,7 +214,7 @@ def _direct(
         source = x if quantize is None else quantize(x)
         address = source.data_ptr() + header
         if out is None:
-            out = empty(*shape, dtype=x.dtype)  # half the time of x.new_empty(shape)
+            out = empty(shape, x.dtype)
         elif out.data_ptr() == address:
             raise InputError("expected `out` apart from `x`, got the same memory")
         arguments = pack(
@@ -212,20 +231,26 @@ def _direct(
     return call
 
 
+def _tile_height(low: int, high: int) -> int:
+    """How high AMX's tiles are, so that one or two cover panels of ``low`` and of ``high`` rows."""
+    return low if high <= TILE_ROWS else -(-high // 2)
+
+
 @cache
 def _kernels(
-    target: Target, scheme: Format, epilogue: Epilogue, height: int, tall: bool
+    target: Target, scheme: Format, epilogue: Epilogue, heights: tuple[int, int], tile_height: int
 ) -> tuple[Kernel, Kernel, Kernel]:
-    """The linear kernel and its microkernels of ``height`` rows and of one more if needed."""
+    """The linear kernel and its microkernels of two numbers of rows."""
     from deepseek.kernels.gemm.driver import build_linear
     from deepseek.kernels.gemm.grouped import build_grouped_microkernel
     from deepseek.kernels.gemm.microkernel import build_microkernel
+    from deepseek.kernels.gemm.tiles import build_tiled_microkernel
     from deepseek.kernels.jit import kernel
 
-    grouped = isinstance(scheme, GroupedFormat)
-    build_rows = build_grouped_microkernel if grouped else build_microkernel
-    return (
-        kernel(build_linear, scheme.name, epilogue, target=target),
-        kernel(build_rows, scheme.name, height, target=target),
-        kernel(build_rows, scheme.name, height + tall, target=target),
-    )
+    build, options = build_microkernel, ()
+    if tile_height:
+        build, options = build_tiled_microkernel, (tile_height,)
+    elif isinstance(scheme, GroupedFormat):
+        build = build_grouped_microkernel
+    short, tall = (kernel(build, scheme.name, rows, *options, target=target) for rows in heights)
+    return kernel(build_linear, scheme.name, epilogue, target=target), short, tall

@@ -11,10 +11,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deepseek.kernels.emit import ELEMENTS, I8, VOID, Arguments, Module
+from deepseek.kernels.gemm import tiles
 from deepseek.kernels.gemm.epilogue import emit_epilogue, panel_size
 from deepseek.kernels.gemm.microkernel import PARAMETERS
 from deepseek.kernels.gemm.plan import workspace_tiles
-from deepseek.kernels.gemm.spec import FORMATS, Epilogue, tile_for
+from deepseek.kernels.gemm.spec import FORMATS, TILED, Epilogue, tile_for
 
 if TYPE_CHECKING:
     from deepseek.kernels.target import Target
@@ -25,6 +26,7 @@ ARGUMENTS = Arguments(
     x="pointer", weight="pointer", out="pointer",
     bias="pointer", multiply="pointer", residual="pointer",
     rows_kernel="pointer", tall_kernel="pointer",  # microkernels of `height` and one more rows
+    tile_height="int",  # of AMX, for which the microkernels are made; else 0
     x_stride="int", out_stride="int", multiply_stride="int", residual_stride="int",
     columns="int",  # of the result
     steps="int", half="int",  # whole steps of K, and whether half a step follows
@@ -50,6 +52,10 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
         x, weight = f.array(a.x, ELEMENTS[scheme.x]), f.array(a.weight, I8)
         step_bytes, panel_bytes = scheme.word * tile.columns, panel_size(a, scheme, tile)
 
+        tiled = target.amx and format_name in TILED
+        if tiled:
+            with f.when(a.tile_height > 0):
+                tiles.configure(f, a.tile_height)
         for unit in f.range(f.begin, f.end):
             first_row = (unit // a.column_blocks) * a.block_rows
             first_column = (unit % a.column_blocks) * a.block_columns
@@ -59,7 +65,7 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
             for step_block in f.range(0, a.step_blocks):
                 step = step_block * a.block_steps
                 steps = f.minimum(a.steps - step, a.block_steps)
-                first = step_block.equals(0)
+                fresh = f.select(step_block.equals(0), f.index(1), 0)
                 final = (step_block + 1).equals(a.step_blocks)
                 half = f.select(final, a.half, 0)
 
@@ -69,21 +75,21 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
                     height = f.select(tall, a.height + 1, a.height)
                     microkernel = f.select(tall, a.tall_kernel, a.rows_kernel)
                     rows = x.at(row * a.x_stride + step * scheme.span).pointer
-                    tiles = (row_panel - first_row) * a.block_columns - first_column
+                    places = (row_panel - first_row) * a.block_columns - first_column
 
                     for column_panel in f.range(first_column, last_column):
                         panel = weight.at(column_panel * panel_bytes + step * step_bytes)
-                        sums = workspace.at((tiles + column_panel) * a.tile_spacing)
-                        with f.when(first):
-                            for element in f.range(0, height * tile.columns, tile.lanes):
-                                sums.store(f.zeros(number), element)
+                        sums = workspace.at((places + column_panel) * a.tile_spacing)
                         f.call_pointer(
                             microkernel, PARAMETERS.values(), VOID,
-                            rows, a.x_stride, panel.pointer, steps, half, sums.pointer,
+                            rows, a.x_stride, panel.pointer, steps, half, sums.pointer, fresh,
                         )  # fmt: skip
                         with f.when(final):
                             column = column_panel * tile.columns
                             f.call(store, VOID, f.block, sums.pointer, row, column, height)
+        if tiled:
+            with f.when(a.tile_height > 0):
+                tiles.release(f)
     return module
 
 

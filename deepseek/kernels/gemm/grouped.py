@@ -46,7 +46,14 @@ def build_grouped_microkernel(target: Target, format_name: str, rows: int) -> Mo
                   for row in range(rows) for vector in range(tile.vectors)]  # fmt: skip
 
         kept = len(places) <= _FEW_SUMS
-        totals = [f.variable(result.load(place)) for _, _, place in places] if kept else []
+        totals = [f.variable(f.zeros()) for _ in places] if kept else []
+        with f.when(p["fresh"].equals(0), carry=totals):
+            for (_, _, place), total in zip(places, totals, strict=kept):
+                total.set(result.load(place))
+        if not kept:
+            with f.when(p["fresh"] > 0):
+                for _, _, place in places:
+                    result.store(f.zeros(), place)
         for step in f.range(0, p["steps"], carry=totals):
             panel = f.offset(p["panel"], step * (scheme.word * tile.columns), I8)
             group = [row.at(step * scheme.span) for row in x]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepseek.kernels.calls import DTYPES
-from deepseek.kernels.gemm.spec import HEADER, SIZES, Format
+from deepseek.kernels.gemm.spec import HEADER, LEAD, SIZES, Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def row_pitch(scheme: Format, k: int) -> int:
     Rows at a distance of a power of two would compete for the same places of the cache.
     """
     steps, _ = scheme.steps(k)
-    size = HEADER + steps * scheme.span * SIZES[scheme.x] + _BEYOND
+    size = LEAD + HEADER + steps * scheme.span * SIZES[scheme.x] + _BEYOND
     return 64 * (-(-size // 64) | 1)
 
 
@@ -44,7 +44,8 @@ def row_quantizer(
         x_stride: Elements of x from a row to the next.
 
     Returns:
-        A function of x: rows of bytes, ``(rows, pitch)``, laid out as :mod:`.spec` says.
+        A function of x: rows of bytes, ``(rows, pitch)``, laid out as :mod:`.spec` says after
+        :data:`~.spec.LEAD` bytes that mean nothing.
     """
     from deepseek.kernels.gemm.rows import ARGUMENTS, build_rows
     from deepseek.kernels.jit import kernel
@@ -58,7 +59,7 @@ def row_quantizer(
 
     def call(x: Tensor) -> Tensor:
         packed = torch.empty((count, pitch), dtype=torch.uint8)
-        run(quantize, pack(x.data_ptr(), packed.data_ptr()), count, chunk)
+        run(quantize, pack(x.data_ptr(), packed.data_ptr() + LEAD), count, chunk)
         return packed
 
     return call

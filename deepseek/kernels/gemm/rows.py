@@ -41,6 +41,7 @@ ARGUMENTS = Arguments(
     columns="int",  # K
 )  # fmt: skip
 
+_MODERATE = 2.0**60  # scales between this and its reciprocal leave no room for over- or underflow
 _INFINITY, _NAN = float("inf"), float("nan")
 
 
@@ -89,17 +90,26 @@ def _quantize(
     scale = _scale(f, rounding, low, high, as_bf16=as_bf16)
     zero = _zero(f, rounding, low, scale, as_bf16=as_bf16)
     offset = rounding.offset(scheme.x)
-    divisor, point = scale.splat(), zero.to(F32).splat()
+    point = zero.to(F32).splat()
     integers = f.array(packed.at(HEADER).pointer, ELEMENTS[scheme.x])
     total = f.variable(f.zeros(I32))
-    for place, mask in strips([total] if rounding.grouped else []):
-        quotient = _as_bf16(x.load(place, mask) / divisor, really=as_bf16)
-        if rounding.one_sided:
-            quotient = _as_bf16(quotient + point, really=as_bf16)
-        steps = f.nearest(_between(f, rounding, quotient))
-        integers.store(steps + offset, place)
-        if rounding.grouped:
-            total += steps
+
+    def write(quotient_of: Callable[[Value], Value]) -> None:
+        for place, mask in strips([total] if rounding.grouped else []):
+            quotient = _as_bf16(quotient_of(x.load(place, mask)), really=as_bf16)
+            if rounding.one_sided:
+                quotient = _as_bf16(quotient + point, really=as_bf16)
+            steps = f.nearest(_between(f, rounding, quotient))
+            integers.store(steps + offset, place)
+            if rounding.grouped:
+                total.set(total + steps)
+
+    divisor, reciprocal = scale.splat(), (1.0 / scale).splat()
+    moderate = f.select(scale < _MODERATE, scale, 0.0) > 1 / _MODERATE
+    with f.when(moderate, carry=[total]):
+        write(lambda value: f.quotient(value, divisor, reciprocal))
+    with f.when(f.opposite(moderate), carry=[total]):
+        write(lambda value: value / divisor)
 
     header = f.array(packed.pointer, F32)
     header.store(scale)

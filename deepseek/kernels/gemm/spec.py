@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from deepseek.kernels.target import Target
 
 __all__ = [
-    "ACTIVATIONS", "FORMATS", "GROUP_SIZES", "HEADER", "ROUNDINGS", "SIZES", "Epilogue", "Format",
-    "GroupedFormat", "Rounding", "Tile", "grouped_name", "int8_format", "tile_for",
+    "ACTIVATIONS", "FORMATS", "GROUP_SIZES", "HEADER", "LEAD", "ROUNDINGS", "SIZES", "TILED",
+    "TILE_ROWS", "Epilogue", "Format", "GroupedFormat", "Rounding", "Tile", "grouped_name",
+    "int8_format", "tall_tile_for", "tile_for",
 ]  # fmt: skip
 
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
@@ -31,6 +32,15 @@ SIZES = {"float32": 4, "bfloat16": 2, "uint8": 1, "int8": 1, "int16": 2}
 
 HEADER = 8
 """Bytes before the integers of a row or group: its scale, fp32, and a second number."""
+
+LEAD = 64 - HEADER
+"""Bytes left free before the first header of a row: its integers begin a cache line."""
+
+TILED = ("bf16", "u8s8")
+"""The formats that AMX multiplies."""
+
+TILE_ROWS = 16
+"""Rows of a tile register of AMX."""
 
 GROUP_SIZES = (32, 64, 128)
 """How many values of K may share a scale in a weight that alone is quantized."""
@@ -231,3 +241,15 @@ def tile_for(target: Target) -> Tile:
     """
     rows, vectors = (8, 3) if target.registers >= 32 else (6, 2)
     return Tile(rows, vectors, target.lanes)
+
+
+def tall_tile_for(target: Target, scheme: Format, m: int, k: int) -> Tile | None:
+    """The tile of a product by AMX, or None where it is not for AMX: 32 x 48 values.
+
+    With fewer rows than a tile register has, vectors are as fast; an odd K of bf16 ends in half
+    a word.
+    """
+    whole = k > 0 and not scheme.steps(k)[1]
+    if target.amx and scheme.name in TILED and m >= TILE_ROWS and whole:
+        return Tile(2 * TILE_ROWS, tile_for(target).vectors, target.lanes)
+    return None

@@ -11,7 +11,7 @@ from deepseek.errors import InputError
 from deepseek.kernels.calls import DTYPES
 from deepseek.kernels.gemm.operands import row_stride, rows
 from deepseek.kernels.gemm.quantize import row_quantizer
-from deepseek.kernels.gemm.spec import HEADER, ROUNDINGS, int8_format
+from deepseek.kernels.gemm.spec import HEADER, LEAD, ROUNDINGS, int8_format
 from deepseek.kernels.int8.pack import INT8_ROUNDINGS
 from deepseek.kernels.target import current
 
@@ -55,7 +55,7 @@ def quantize_rows(
     matrix = rows(x.detach())
     stride = row_stride(matrix)
     assert stride is not None
-    packed = row_quantizer(chosen, scheme, rounding, matrix, stride)(matrix)
+    packed = row_quantizer(chosen, scheme, rounding, matrix, stride)(matrix)[:, LEAD:]
 
     k, stored = x.shape[-1], _STORED[scheme.x]
     offset = kind.offset(scheme.x)

@@ -1,7 +1,6 @@
 """int8 by int8: exact sums on every processor, and what is done to them."""
 
 import itertools
-import threading
 
 import pytest
 import torch
@@ -214,23 +213,11 @@ def test_threads_do_not_change_the_result():
     assert torch.equal(*results)
 
 
-def test_four_python_threads(threads):
+def test_four_python_threads(wrong_calls):
     x, weight, scales = operands(37, 70, 100)
     packed = int8.pack_int8(weight, scales)
     expected = int8.linear_int8(x, packed)
-    wrong = []
-
-    def work():
-        torch.set_num_threads(threads)
-        results = (int8.linear_int8(x, packed) for _ in range(250))
-        wrong.extend(call for call, y in enumerate(results) if not torch.equal(y, expected))
-
-    workers = [threading.Thread(target=work) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(100)
-    assert wrong == []
+    assert wrong_calls(250, lambda: int8.linear_int8(x, packed), expected) == []
 
 
 def test_the_general_function_takes_it_too():

@@ -1,7 +1,6 @@
 """The row kernels as torch sees them: operators, gradients, tracing, other devices."""
 
 import multiprocessing
-import threading
 
 import pytest
 import torch
@@ -216,24 +215,13 @@ def test_exported_graph_keeps_the_operators():
     torch.testing.assert_close(program.module()(x, weight), Layer()(x, weight))
 
 
-def test_four_python_threads_a_thousand_calls(threads):
+def test_four_python_threads_a_thousand_calls(wrong_calls):
     x, residual = torch.randn(2, 40, 1000)
-    expected = kernels.softmax(kernels.layer_norm(x, residual=residual), scale=0.5)
-    wrong = []
 
-    def work():
-        torch.set_num_threads(threads)
-        for call in range(1000):
-            y = kernels.softmax(kernels.layer_norm(x, residual=residual), scale=0.5)
-            if not torch.equal(y, expected):
-                wrong.append(call)
+    def compute():
+        return kernels.softmax(kernels.layer_norm(x, residual=residual), scale=0.5)
 
-    workers = [threading.Thread(target=work) for _ in range(4)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(100)
-    assert wrong == []
+    assert wrong_calls(1000, compute, compute()) == []
 
 
 def _norm_in_child(x, queue):
