@@ -111,7 +111,10 @@ class TrainConfig:
     precision: Annotated[Literal["fp32", "bf16", "fp16"], "What matrix products compute in."] = (
         "fp32"
     )
-    compile: Annotated[Literal["none", "inductor"], "Compiler of the model."] = "none"
+    compile: Annotated[
+        Literal["none", "inductor", "deepseek"],
+        "Compiler of the model's blocks: a backend of torch.compile that is installed.",
+    ] = "none"
     gradient_checkpointing: Annotated[
         bool, "Compute activations again in the backward pass instead of keeping them."
     ] = False
