@@ -1,6 +1,7 @@
 """What is done to a model before it is laid out: recompute activations, compile its blocks."""
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,10 +34,11 @@ def adapt(model: nn.Module, config: TrainConfig) -> None:
     Raises:
         InputError: The model cannot recompute activations, or there is no compiler.
     """
-    if hasattr(model, "config") and getattr(model.config, "use_cache", False):
+    config_of_model: Any = getattr(model, "config", None)
+    if getattr(config_of_model, "use_cache", False):
         # Keys and values of past tokens: nobody asks for them, and as each block has its own place
         # in them, no two blocks would share a compilation.
-        model.config.use_cache = False
+        config_of_model.use_cache = False
     if config.compile != "none":
         check_compiler(config.compile)
         compile_modules(_blocks(model) or [model], config.compile)
