@@ -96,7 +96,8 @@ class Parking:
             parameter.data = place
             own = _Span(begin, _rounded(parameter.nbytes))
             if parameter.requires_grad:
-                parameter.register_post_accumulate_grad_hook(partial(self._done_with, own))
+                hook = partial(self._done_with, own)
+                parameter.register_post_accumulate_grad_hook(hook)  # type: ignore[no-untyped-call]
             self.held += parameter.nbytes
             begin += own.size
 
