@@ -65,7 +65,7 @@ bench-training: $(READY)  ## bytes on the wire, checkpoints, steps beside other 
 	@$(BIN)/python benchmarks/training/overhead.py
 	@$(BIN)/python benchmarks/training/checkpoint_stall.py
 	@$(BIN)/python benchmarks/training/step_time.py
-	@$(BIN)/python benchmarks/training/trainers.py
+	@$(BIN)/python benchmarks/training/peers.py
 
 clean:  ## remove what was built, keep .venv
 	@rm -rf build dist demo_output .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

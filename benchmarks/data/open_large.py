@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 from zlib import crc32
 
-from peers import LENGTH, OURS, PEERS, Peer, installed, versions
+from peers import LENGTH, OURS, PEERS, Peer, built, installed, versions
 
 from deepseek.data import Field
 from deepseek.data.packed.layout import HEADER_BYTES, Header, Section
@@ -158,15 +158,6 @@ def beside_peers(top: Path, records: int) -> None:
             "versions": versions(peer),
         }
         print(json.dumps(found), flush=True)
-
-
-def built(peer: Peer, top: Path, records: int) -> Path:
-    """The folder of a peer's data set, written if it is not there yet."""
-    folder = top / f"{peer.format}-{records}"
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        peer.build(folder, records)
-    return folder
 
 
 if __name__ == "__main__":

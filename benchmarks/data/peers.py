@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["LENGTH", "OURS", "PEERS", "Access", "Peer", "installed"]
+__all__ = ["LENGTH", "OURS", "PEERS", "Access", "Peer", "built", "installed"]
 
 LENGTH = 1024
 _ROWS_AT_ONCE = 8192
@@ -54,6 +54,15 @@ class Peer:
 def installed(peer: Peer) -> bool:
     """Whether it can be measured here."""
     return importlib.util.find_spec(peer.needs) is not None
+
+
+def built(peer: Peer, top: Path, records: int) -> Path:
+    """The folder of a peer's data set, written if it is not there yet."""
+    folder = top / f"{peer.format}-{records}"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        peer.build(folder, records)
+    return folder
 
 
 def versions(peer: Peer) -> dict[str, str]:

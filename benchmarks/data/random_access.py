@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from peers import LENGTH, OURS, PEERS, Access, Peer, installed, versions
+from peers import LENGTH, OURS, PEERS, Access, Peer, built, installed, versions
 
 ROUNDS = 5
 CALLS = 3000  # in a round, if they do not take longer than this
@@ -183,10 +183,7 @@ def main() -> None:
 
 def prepared(peer: Peer, top: Path, records: int) -> Access:
     """The open records of a peer, warm and checked."""
-    folder = top / f"{peer.format}-{records}"
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        peer.build(folder, records)
+    folder = built(peer, top, records)
     warm(folder)
     access = peer.open(folder)
     last = records - 1

@@ -71,13 +71,17 @@ CASES = {
             name="BERT-base",
             task="masked_lm",
             model="bert",
-            options=("hidden_dropout_prob=0.0", "attention_probs_dropout_prob=0.0"),
+            options=(
+                "vocab_size=30522",
+                "hidden_dropout_prob=0.0",
+                "attention_probs_dropout_prob=0.0",
+            ),
         ),
         Case(
             name="GPT-2",
             task="causal_lm",
             model="gpt2",
-            options=("resid_pdrop=0.0", "embd_pdrop=0.0", "attn_pdrop=0.0"),
+            options=("vocab_size=50257", "resid_pdrop=0.0", "embd_pdrop=0.0", "attn_pdrop=0.0"),
         ),
     )
 }

@@ -1,7 +1,7 @@
 """What is done to a model before it is laid out: recompute activations, compile its blocks."""
 
-import shutil
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from deepseek.distributed.anatomy import block_lists
 from deepseek.errors import InputError
+from deepseek.training.compilation import check_compiler, compile_modules
 from deepseek.training.config import TrainConfig
 
 __all__ = ["adapt", "device_of"]
@@ -33,10 +34,16 @@ def adapt(model: nn.Module, config: TrainConfig) -> None:
     Raises:
         InputError: The model cannot recompute activations, or there is no compiler.
     """
+    config_of_model: Any = getattr(model, "config", None)
+    if getattr(config_of_model, "use_cache", False):
+        # Keys and values of past tokens: nobody asks for them, and as each block has its own place
+        # in them, no two blocks would share a compilation.
+        config_of_model.use_cache = False
+    if config.compile != "none":
+        check_compiler(config.compile)
+        compile_modules(_blocks(model) or [model], config.compile)
     if config.gradient_checkpointing:
-        _recompute(model)
-    if config.compile == "inductor":
-        _compile(model)
+        _recompute(model)  # around what is compiled: torch's compiler leaves recomputation alone
 
 
 def _recompute(model: nn.Module) -> None:
@@ -49,14 +56,6 @@ def _recompute(model: nn.Module) -> None:
         )
     for block in blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
-
-
-def _compile(model: nn.Module) -> None:
-    if not torch.cuda.is_available() and shutil.which("g++") is None:
-        raise InputError("expected a C++ compiler for --compile inductor, found no g++")
-    # Block by block: equal blocks share one compilation, and stages and shards keep their seams.
-    for module in _blocks(model) or [model]:
-        module.compile()
 
 
 def _blocks(model: nn.Module) -> list[nn.Module]:

@@ -1,13 +1,14 @@
 """Put together what a process trains with, as it was when the last checkpoint was written."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 
 import psutil
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from deepseek.distributed import Mesh
 from deepseek.training.adapt import adapt, device_of
@@ -16,12 +17,14 @@ from deepseek.training.build import build_engine, build_optimizer
 from deepseek.training.checkpoint.folder import read_state
 from deepseek.training.checkpoint.load import restore
 from deepseek.training.checkpoint.save import CheckpointWriter
+from deepseek.training.config import TrainConfig
 from deepseek.training.data.stream import Stream
 from deepseek.training.exchange import Exchange
 from deepseek.training.job import Job
 from deepseek.training.layout import layout_of
 from deepseek.training.metrics import Metrics
 from deepseek.training.model import build_model
+from deepseek.training.parking import Parking
 from deepseek.training.rig import Rig
 from deepseek.training.scale import LossScale
 from deepseek.training.signals import StopRequest
@@ -54,8 +57,16 @@ def assemble(job: Job, metrics: Metrics, stop: StopRequest) -> tuple[Rig, RunSta
     torch.manual_seed(config.seed)  # every process draws the same weights
     model = build_model(job.source, task.auto_class, data.settings)
     adapt(model, config)
-    engine = build_engine(model, config, mesh, device)
+    parked: list[Parking] = []
+
+    def park(modules: Sequence[nn.Module]) -> None:
+        if config.offload == "parameters":
+            parked.append(Parking(modules, job.run.root, _swap(config)))
+
+    engine = build_engine(model, config, mesh, device, job.costs, park)
     optimizer = build_optimizer(engine.modules, config, mesh)
+    for parking in parked:
+        optimizer.register_step_post_hook(parking.after_step)
     average = WeightAverage(engine.modules, config.ema)
     state = RunState(scale=LossScale.of(config.precision))
     if (latest := job.run.checkpoints.latest()) is not None:
@@ -94,8 +105,12 @@ def assemble(job: Job, metrics: Metrics, stop: StopRequest) -> tuple[Rig, RunSta
 
 def _keeping(job: Job) -> Keeping:
     """Where activations wait: in memory, or this process's share of the swap in a file."""
-    if job.config.offload == "none":
+    if job.config.offload != "activations":
         return nullcontext
+    return Spill(job.run.root, _swap(job.config))
+
+
+def _swap(config: TrainConfig) -> int:
+    """Bytes of the swap that are this process's."""
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    limit = int(job.config.swap_fraction * psutil.virtual_memory().total / local)
-    return Spill(job.run.root, limit)
+    return int(config.swap_fraction * psutil.virtual_memory().total / local)

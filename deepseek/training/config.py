@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from deepseek.distributed.layout import Schedule, Strategy, Wire, check_wire
+from deepseek.distributed.layout import SHARDED, Schedule, Strategy, Wire, check_wire
 from deepseek.errors import InputError
 from deepseek.units import parse_share
 
@@ -111,12 +111,15 @@ class TrainConfig:
     precision: Annotated[Literal["fp32", "bf16", "fp16"], "What matrix products compute in."] = (
         "fp32"
     )
-    compile: Annotated[Literal["none", "inductor"], "Compiler of the model."] = "none"
+    compile: Annotated[
+        Literal["none", "inductor", "deepseek"],
+        "Compiler of the model's blocks: a backend of torch.compile that is installed.",
+    ] = "none"
     gradient_checkpointing: Annotated[
         bool, "Compute activations again in the backward pass instead of keeping them."
     ] = False
     offload: Annotated[
-        Literal["none", "activations"], "What waits in a file instead of in memory."
+        Literal["none", "activations", "parameters"], "What waits in a file instead of in memory."
     ] = "none"
     swap_fraction: Annotated[
         float, "The share of memory that may be in that file.", parse_share
@@ -139,6 +142,10 @@ class TrainConfig:
     pipeline_schedule: Annotated[
         Schedule, "In which order a stage runs the passes of its micro-batches."
     ] = "interleaved"
+    pipeline_balance: Annotated[
+        Literal["weights", "measured"],
+        "What stages are cut to have equal amounts of: weights to multiply with, or measured time.",
+    ] = "weights"
 
     eval_every: Annotated[int, "Steps between evaluations; 0 evaluates at the end."] = 40
     patience: Annotated[int, "Evaluations without improvement before it stops; 0: never."] = 0
@@ -164,6 +171,12 @@ class TrainConfig:
             pipeline_stages=self.pipeline_stages,
         )
         check_wire(self.shard_strategy, self.wire)
+        if self.offload == "parameters" and self.shard_strategy in SHARDED:
+            raise InputError(
+                f"expected --shard_strategy none or optimizer with --offload parameters, got "
+                f"{self.shard_strategy}",
+                hint="--offload activations goes with every strategy",
+            )
         if self.overwrite and self.resume:
             raise InputError("expected --overwrite or --resume, got both")
         if self.resume and self.output is None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from deepseek.distributed.costs import Costs
 from deepseek.training.config import TrainConfig
 from deepseek.training.data.prepared import Prepared
 from deepseek.training.model import ModelSource
@@ -19,9 +20,11 @@ class Job:
         run: The folder of the run.
         source: Where the model comes from.
         data: Where the records lie.
+        costs: What the parts of the model cost, where that was measured.
     """
 
     config: TrainConfig
     run: RunFolder
     source: ModelSource
     data: Prepared
+    costs: Costs | None = None

@@ -1,5 +1,6 @@
 """The model to train: from a folder, a configuration, a name, or a class of the user's own."""
 
+import copy
 import json
 import sys
 import tomllib
@@ -94,14 +95,14 @@ def build_model(
         if key not in source.options and not kept and hasattr(source.config, key):
             setattr(source.config, key, value)
     _check_heads(source.name, source.config)
-    auto = getattr(transformers, auto_class)
+    auto, config = getattr(transformers, auto_class), copy.deepcopy(source.config)  # its own
     try:
         if source.weights is None:
-            return _module(auto.from_config(source.config, dtype=torch.float32))
+            return _module(auto.from_config(config, dtype=torch.float32))
         return _module(
             auto.from_pretrained(
                 source.weights,
-                config=source.config,
+                config=config,
                 dtype=torch.float32,
                 local_files_only=Path(source.weights).exists(),
             )

@@ -3,6 +3,7 @@
 runs/small_gpt-1/
 train.toml         the configuration; --config takes it back
 metrics.jsonl      what happened, step by step
+stages.json        what its parts took, with --pipeline_balance measured
 tensorboard/       the same for TensorBoard, with --tensorboard
 checkpoints/       to go on from
 model/             the trained model, when the run is done
@@ -39,6 +40,11 @@ class RunFolder:
     def metrics(self) -> Path:
         """What happened, step by step."""
         return self.root / "metrics.jsonl"
+
+    @property
+    def costs(self) -> Path:
+        """What the parts of the model took, where stages are cut by that."""
+        return self.root / "stages.json"
 
     @property
     def board(self) -> Path:

@@ -18,6 +18,7 @@ from deepseek.training.quiet import quiet_transformers
 from deepseek.training.rehearse import rehearse
 from deepseek.training.report import make_report, write_json
 from deepseek.training.run_folder import begin_run, find_run
+from deepseek.training.stage_costs import stage_costs
 from deepseek.training.tasks import TASKS
 from deepseek.training.torchrun import is_under_torchrun, lead_and_share, restarts, world_size
 from deepseek.training.worker import Summary, work
@@ -90,7 +91,8 @@ def _prepare_job(config: TrainConfig, progress: Progress, say: Say) -> Job:
     data = prepare(config, source, progress)
     rehearse(config, source, data, world)
     begin_run(run, config, say)
-    return Job(config=config, run=run, source=source, data=data)
+    costs = stage_costs(config, source, data, world, run.costs)
+    return Job(config=config, run=run, source=source, data=data, costs=costs)
 
 
 def _finish(job: Job, summary: Summary, say: Say) -> dict[str, Any]:

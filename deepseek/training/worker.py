@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from deepseek.distributed import is_leader
 from deepseek.training.assemble import assemble
+from deepseek.training.compilation import compiler_errors
 from deepseek.training.job import Job
 from deepseek.training.loop import Ending, run_loop
 from deepseek.training.memory import peak_bytes
@@ -37,13 +38,15 @@ def work(job: Job) -> Summary:
     """Train as one of the processes of the group, or as the only one.
 
     Raises:
-        InputError: As the loop does, or the last checkpoint is of another model.
+        InputError: As the loop does, or the last checkpoint is of another model, or the compiler
+            failed.
     """
     metrics = job.run.metrics if is_leader() else None
     board = job.run.board if job.config.tensorboard else None
     with quiet_transformers(), writing_metrics(metrics, board) as rows, heeding() as stop:
         rig, state = assemble(job, rows, stop)
-        ending = run_loop(rig, state, job.config)
+        with compiler_errors(job.config.compile):
+            ending = run_loop(rig, state, job.config)
     return Summary(
         ending=ending,
         step=state.step,

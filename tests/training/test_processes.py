@@ -1,5 +1,6 @@
 """Several processes end together: killed, told to stop, or started again by torchrun."""
 
+import json
 import os
 import signal
 import subprocess
@@ -116,3 +117,7 @@ def test_torchrun_starts_a_run_again_after_a_worker_died(
     assert process.returncode == 0, err
     train(tiny(output=tmp_path / "whole", steps=60, **layout))
     assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    # One process of the group exports, without waiting for the others, who are done.
+    exported = [tmp_path / name / "model" / "model.safetensors" for name in ("run", "whole")]
+    assert exported[0].read_bytes() == exported[1].read_bytes()
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["ending"] == "done"
