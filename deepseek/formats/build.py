@@ -11,7 +11,7 @@ from deepseek.errors import InputError
 from deepseek.formats.architectures.configured import model_class
 from deepseek.formats.architectures.recognised import Recognised
 from deepseek.formats.checkpoint import Checkpoint
-from deepseek.formats.compressed_tensors import make_quantized_layers
+from deepseek.formats.compressed_tensors import make_quantized_layers, tie_int8
 from deepseek.formats.damage import blamed_on
 from deepseek.formats.quiet import quiet
 
@@ -148,6 +148,7 @@ def _with_quantized_layers(
         return model, _Fit(missing=[], unexpected=[], reshaped=reshaped)
     left = model.load_state_dict(placed, strict=False, assign=True)
     missing = set(left.missing_keys)
+    tie_int8(model)
     model.tie_weights(missing_keys=missing, recompute_mapping=False)
     return model, _Fit(
         missing=_needed(missing), unexpected=_meant(left.unexpected_keys), reshaped=[]

@@ -16,8 +16,9 @@ from torch import nn
 
 from deepseek.formats.scheme import BY_CHANNEL, METHOD, PACKED, Scheme, is_linear, unsupported
 from deepseek.nn.int8_embedding import Int8Embedding
+from deepseek.nn.int8_linear import Int8Linear
 
-__all__ = ["make_quantized_layers", "quantization_config"]
+__all__ = ["make_quantized_layers", "quantization_config", "tie_int8"]
 
 _MIXED = "mixed-precision"
 _FORMATS = (BY_CHANNEL, PACKED, _MIXED)
@@ -108,6 +109,21 @@ def make_quantized_layers(model: nn.Module, settings: Mapping[str, Any]) -> tupl
             model.set_submodule(name, scheme.empty(module, name).train(module.training))
             names.append(name)
     return tuple(names)
+
+
+def tie_int8(model: nn.Module) -> None:
+    """Let layers in INT8 that the architecture ties share weights and scales."""
+    for target, source in getattr(model, "all_tied_weights_keys", {}).items():
+        taker = _owner(model, target)
+        giver = _owner(model, source)
+        if isinstance(giver, Int8Embedding) and isinstance(taker, Int8Embedding | Int8Linear):
+            taker.share(giver.weight, giver.weight_scale)
+
+
+def _owner(model: nn.Module, tensor: str) -> nn.Module | None:
+    """The module of a weight; None of other tensors."""
+    name, _, kind = tensor.rpartition(".")
+    return model.get_submodule(name) if kind == "weight" else None
 
 
 def _schemes(settings: Mapping[str, Any]) -> list[tuple[str, Scheme]]:

@@ -31,6 +31,7 @@ class GroupedLinear(nn.Module):
         weight_zero_point: INT32, packed along the rows, ``[out_features * bits / 32, groups]``;
             None where zero is zero.
         bias: ``[out_features]``, or None.
+        weight: None: architectures that look at the type of a weight find that there is none.
     """
 
     weight_packed: Tensor
@@ -55,6 +56,7 @@ class GroupedLinear(nn.Module):
         assert self.takes(bits, group_size, zeros=zeros), f"{bits} bits, groups of {group_size}"
         self.in_features, self.out_features = in_features, out_features
         self.bits, self.group_size, self.has_zeros = bits, group_size, zeros
+        self.weight = None
         groups = -(-in_features // group_size)
 
         def words(rows: int, columns: int) -> Tensor:

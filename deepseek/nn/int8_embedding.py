@@ -52,6 +52,10 @@ class Int8Embedding(nn.Module):
         layer.weight, layer.weight_scale = quantize_weight(table.weight.detach())
         return layer.train(table.training)
 
+    def share(self, weight: Tensor, weight_scale: Tensor) -> None:
+        """Take the weight and scales of another table."""
+        self.weight, self.weight_scale = weight, weight_scale
+
     def forward(self, ids: Tensor) -> Tensor:
         """Look rows up: ``[...]`` to ``[..., embedding_dim]``."""
         rows = embedding(ids, self.weight).to(self.weight_scale.dtype)

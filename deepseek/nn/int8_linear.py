@@ -101,6 +101,27 @@ class Int8Linear(nn.Module):
         _add_up(layer)
         return layer.train(linear.training)
 
+    @classmethod
+    def sharing(cls, weight: Tensor, weight_scale: Tensor, bias: Tensor | None) -> Self:
+        """A layer over tensors that are there already, such as those of an embedding.
+
+        Args:
+            weight: INT8, ``[out_features, in_features]``.
+            weight_scale: ``[out_features, 1]``.
+            bias: ``[out_features]``.
+        """
+        outputs, inputs = weight.shape
+        layer = cls(inputs, outputs, bias=bias is not None, dtype=weight_scale.dtype, device="meta")
+        layer.share(weight, weight_scale)
+        if bias is not None:
+            layer.bias = bias
+        return layer
+
+    def share(self, weight: Tensor, weight_scale: Tensor) -> None:
+        """Take the weight and scales of another layer; see :meth:`sharing`."""
+        self.weight, self.weight_scale = weight, weight_scale
+        _add_up(self)
+
     @property
     def symmetric(self) -> bool:
         """Whether activations are rounded without a zero point."""

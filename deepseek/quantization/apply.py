@@ -10,6 +10,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from deepseek.errors import InputError
+from deepseek.nn.grouped_linear import GroupedLinear
 from deepseek.nn.int8_linear import Int8Linear
 from deepseek.progress import Progress, silent
 
@@ -114,7 +115,8 @@ def _refuse_quantized(model: nn.Module) -> None:
         raise InputError("expected a model in floating point, found one that is quantized already")
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
-        packed = callable(weight)  # torch.ao keeps packed weights behind a method
+        # torch.ao keeps packed weights behind a method
+        packed = callable(weight) or isinstance(module, GroupedLinear)
         if packed or (isinstance(weight, torch.Tensor) and not weight.dtype.is_floating_point):
             raise InputError(
                 "expected a model in floating point, found one that is quantized already "

@@ -80,7 +80,7 @@ def _float_type(model: nn.Module) -> torch.dtype:
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """The tensors by name; those that the architecture ties are written under one name."""
-    tied = getattr(model, "all_tied_weights_keys", {})
+    tied = getattr(model, "all_tied_weights_keys", {})  # scales are written: transformers asks
     return {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
 
 
