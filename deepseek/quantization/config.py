@@ -20,9 +20,11 @@ class QuantizeConfig(MethodOptions):
     """
 
     method: Annotated[
-        Literal["dynamic_range", "weight_only"],
+        Literal["dynamic_range", "static", "smooth", "weight_only"],
         "dynamic_range: INT8 weights with a scale per channel, activations rounded per token "
-        "at run time, over the range of the token. weight_only: weights of 8 or 4 bits in groups, "
+        "at run time, over the range of the token. static: activations rounded by a range found "
+        "on calibration data. smooth: either, after scales have moved from norms into weights. "
+        "weight_only: weights of 8 or 4 bits in groups, "
         "activations as they are.",
     ] = "dynamic_range"
     max_drop: Annotated[

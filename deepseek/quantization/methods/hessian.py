@@ -4,10 +4,31 @@ The error of a linear layer on calibration data is quadratic in the error of its
 Hessian ``2 X X^T``; its scale does not matter here, so it is kept as the mean of ``x x^T``.
 """
 
-import torch
-from torch import Tensor
+from collections.abc import Iterator, Sequence
 
-__all__ = ["Moments"]
+import torch
+from torch import Tensor, nn
+
+from deepseek.quantization.apply import as_linear
+
+__all__ = ["Moments", "within_memory"]
+
+_MOST = 2**27  # numbers held at a time: half a gigabyte
+
+
+def within_memory(model: nn.Module, names: Sequence[str]) -> Iterator[list[str]]:
+    """Layers in parts, in their order, whose moments fit into memory together."""
+    part: list[str] = []
+    numbers = 0
+    for name in names:
+        wanted = as_linear(model.get_submodule(name)).in_features ** 2
+        if part and numbers + wanted > _MOST:
+            yield part
+            part, numbers = [], 0
+        part.append(name)
+        numbers += wanted
+    if part:
+        yield part
 
 
 class Moments:

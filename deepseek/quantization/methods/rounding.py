@@ -134,6 +134,7 @@ def _inverse_factor(hessian: Tensor) -> Tensor:
         damped = hessian + damping * torch.eye(len(hessian))
         factor, failed = torch.linalg.cholesky_ex(damped)
         if not failed:
+            turned: Tensor
             turned, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(factor), upper=True)
             if not failed:
                 return turned

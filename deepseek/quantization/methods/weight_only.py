@@ -1,6 +1,6 @@
 """Weights alone of 8 or 4 bits, a scale for each group of them; activations stay as they are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -10,14 +10,13 @@ from deepseek.quantization.apply import as_linear, plan_layers, quantized_copy
 from deepseek.quantization.batches import Batches
 from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.inspection import input_ranks
-from deepseek.quantization.methods.hessian import Moments
+from deepseek.quantization.methods.awq import scaled_copy
+from deepseek.quantization.methods.hessian import Moments, within_memory
 from deepseek.quantization.methods.method import Quantized, described
 from deepseek.quantization.methods.observed import stream_inputs
-from deepseek.quantization.methods.rounding import Form, gptq, nearest
+from deepseek.quantization.methods.rounding import Form, clipped, gptq, nearest
 
 __all__ = ["weight_only"]
-
-_MOST_MOMENTS = 2**27  # numbers of Hessians held at a time: half a gigabyte
 
 
 def weight_only(
@@ -29,16 +28,28 @@ def weight_only(
     ranks = input_ranks(model, plan.quantized, next(iter(calibration)))
     if config.rounding == "gptq":
         result = _by_gptq(model, plan.quantized, calibration, form, progress)
+    elif config.rounding == "awq":
+        scaled, importance = scaled_copy(model, plan.quantized, calibration, form, progress)
+        result = _to_nearest(scaled, plan.quantized, form, progress, importance)
     else:
         result = _to_nearest(model, plan.quantized, form, progress)
     return Quantized(result, described(model, plan.quantized, ranks), plan.left_alone)
 
 
 def _to_nearest(
-    model: nn.Module, names: Sequence[str], form: Form, progress: Progress
+    model: nn.Module,
+    names: Sequence[str],
+    form: Form,
+    progress: Progress,
+    importance: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
-    def make(_name: str, linear: nn.Linear) -> nn.Module:
-        return GroupedLinear.from_quantized(nearest(linear.weight, form), form.bits, linear)
+    def make(name: str, linear: nn.Linear) -> nn.Module:
+        weight = linear.weight.detach()
+        if importance is None:
+            made = nearest(weight, form)
+        else:
+            made = clipped(weight, form, importance.get(name))
+        return GroupedLinear.from_quantized(made, form.bits, linear)
 
     return quantized_copy(model, names, progress, make)
 
@@ -48,7 +59,7 @@ def _by_gptq(
 ) -> nn.Module:
     """Some layers at a time, those behind on what the rounded ones before them give."""
     result = model
-    for some in _within_memory(model, names):
+    for some in within_memory(model, names):
         moments = {name: Moments(as_linear(model.get_submodule(name)).in_features) for name in some}
 
         def see(name: str, rows: Tensor, moments: dict[str, Moments] = moments) -> None:
@@ -64,18 +75,3 @@ def _by_gptq(
         stream_inputs(result, some, calibration, see, progress)
         result = quantized_copy(result, some, progress, make)
     return result
-
-
-def _within_memory(model: nn.Module, names: Sequence[str]) -> Iterator[list[str]]:
-    """The layers in parts, in their order, whose Hessians fit into memory together."""
-    part: list[str] = []
-    numbers = 0
-    for name in names:
-        wanted = as_linear(model.get_submodule(name)).in_features ** 2
-        if part and numbers + wanted > _MOST_MOMENTS:
-            yield part
-            part, numbers = [], 0
-        part.append(name)
-        numbers += wanted
-    if part:
-        yield part

@@ -16,6 +16,8 @@ METHODS = [
     {"method": "weight_only", "bits": 8, "group_size": 32},
     {"method": "weight_only", "bits": 4, "group_size": 32, "rounding": "gptq"},
     {"method": "weight_only", "bits": 4, "embeddings": True},
+    {"method": "weight_only", "bits": 4, "group_size": 32, "rounding": "awq"},
+    {"method": "static", "observer": "mse"},
 ]
 MODELS = [
     ("BertForSequenceClassification", {}),
