@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from deepseek.kernels.int8 import QuantizedWeight, quantize_groups
+from deepseek.nn.groups import QuantizedWeight, quantize_groups
 
 __all__ = ["Form", "clipped", "gptq", "nearest"]
 
