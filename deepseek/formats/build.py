@@ -11,7 +11,7 @@ from deepseek.errors import InputError
 from deepseek.formats.architectures.configured import model_class
 from deepseek.formats.architectures.recognised import Recognised
 from deepseek.formats.checkpoint import Checkpoint
-from deepseek.formats.compressed_tensors import make_int8_layers
+from deepseek.formats.compressed_tensors import make_quantized_layers, tie_int8
 from deepseek.formats.damage import blamed_on
 from deepseek.formats.quiet import quiet
 
@@ -70,7 +70,7 @@ def build(checkpoint: Checkpoint, recognised: Recognised) -> PreTrainedModel:
     what = f"the weights of {recognised.architecture}"
     with blamed_on(checkpoint.source, what), quiet():
         if getattr(recognised.config, "quantization_config", None):
-            model, fit = _with_int8_layers(recognised, state, dtype)
+            model, fit = _with_quantized_layers(recognised, state, dtype)
         else:
             model, fit = _as_transformers_loads(recognised, state, dtype)
     if not fit:
@@ -124,17 +124,17 @@ def _as_transformers_loads(
     )
 
 
-def _with_int8_layers(
+def _with_quantized_layers(
     recognised: Recognised, state: _State, dtype: torch.dtype
 ) -> tuple[PreTrainedModel, _Fit]:
-    """Linear layers become INT8 ones where the configuration says so, then all take their state."""
+    """Layers become quantized ones where the configuration says so, then all take their state."""
     default = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
         model = _make(recognised)
     finally:
         torch.set_default_dtype(default)
-    make_int8_layers(model, recognised.config.quantization_config)
+    make_quantized_layers(model, recognised.config.quantization_config)
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     placed = {
         _placed(name, wanted, model.base_model_prefix): value for name, value in state.items()
@@ -148,6 +148,7 @@ def _with_int8_layers(
         return model, _Fit(missing=[], unexpected=[], reshaped=reshaped)
     left = model.load_state_dict(placed, strict=False, assign=True)
     missing = set(left.missing_keys)
+    tie_int8(model)
     model.tie_weights(missing_keys=missing, recompute_mapping=False)
     return model, _Fit(
         missing=_needed(missing), unexpected=_meant(left.unexpected_keys), reshaped=[]

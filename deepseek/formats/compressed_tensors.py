@@ -1,73 +1,80 @@
-"""The layout of INT8 folders, ``quantization_config`` of the compressed-tensors format.
+"""The layout of quantized folders, ``quantization_config`` of the compressed-tensors format.
 
 Layers are named by targets: the name of a module, ``re:`` and a regular expression that its name
-begins with, or the name of its class. Of the many schemes of the format one is spoken here:
-symmetric INT8 weights with a scale per channel, INT8 activations with a scale per token found at
-run time, symmetric or with a zero point. A layer that takes tokens one a row, not in sentences, is
-declared as having one group a row: readers of the format take "token" of a matrix for one scale
-over all of it, and a group as wide as the row says what is meant.
+begins with, or the name of its class. What is declared of them is in :mod:`.scheme`. A layer that
+takes tokens one a row, not in sentences, is declared as having one group a row: readers of the
+format take "token" of a matrix for one scale over all of it, and a group as wide as the row says
+what is meant.
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from deepseek.errors import InputError
+from deepseek.formats.scheme import BY_CHANNEL, METHOD, PACKED, Scheme, is_linear, unsupported
+from deepseek.nn.int8_embedding import Int8Embedding
 from deepseek.nn.int8_linear import Int8Linear
 
-__all__ = ["make_int8_layers", "quantization_config"]
+__all__ = ["make_quantized_layers", "quantization_config", "tie_int8"]
 
-_METHOD, _FORMAT = "compressed-tensors", "int-quantized"
-_INT8 = {"num_bits": 8, "type": "int"}
-_WEIGHTS = {**_INT8, "symmetric": True, "strategy": "channel", "dynamic": False}
-_PER_TOKEN = {**_INT8, "strategy": "token", "dynamic": True}
-_PER_GROUP = {**_INT8, "strategy": "group", "dynamic": True}
+_MIXED = "mixed-precision"
+_FORMATS = (BY_CHANNEL, PACKED, _MIXED)
+_CONV1D = "Conv1D"
 
 
 def quantization_config(
-    model: nn.Module, rows: Mapping[str, int], left_alone: Sequence[str]
+    model: nn.Module,
+    rows: Mapping[str, int],
+    left_alone: Sequence[str],
+    conv1d: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The declaration that goes into ``config.json``.
 
     Args:
-        model: A model with ``Int8Linear`` layers.
+        model: A model with quantized layers.
         rows: Those of them whose inputs are not ``[texts, tokens, features]``, and how many
             numbers they take.
         left_alone: Names of linear layers that are not quantized.
+        conv1d: Names of quantized layers that were ``Conv1D``, GPT-2's linear layer.
     """
-    by_width: dict[int, list[str]] = defaultdict(list)
-    for name, width in rows.items():
-        by_width[width].append(_pattern(model, name))
-    layers = [module for module in model.modules() if isinstance(module, Int8Linear)]
-    symmetric = {"symmetric": all(layer.symmetric for layer in layers)}
-    assert len({layer.symmetric for layer in layers}) < 2, "one form of activations a model"
+    others: dict[Scheme, list[str]] = defaultdict(list)
+    linear: dict[str, dict[str, Scheme]] = {"Linear": {}, _CONV1D: {}}
+    for name, module in model.named_modules():
+        scheme = Scheme.of(module, rows.get(name))
+        if scheme is None:
+            continue
+        if isinstance(module, Int8Embedding):
+            others[scheme].append(name)
+        else:
+            linear[_CONV1D if name in conv1d else "Linear"][name] = scheme
+    commonest = {kind: _commonest(list(found.values())) for kind, found in linear.items()}
+    for kind, found in linear.items():
+        for name, scheme in found.items():
+            if scheme != commonest[kind]:
+                others[scheme].append(name)
     # The first target that fits a layer decides, so the most general group comes last.
     groups = [
-        _group(targets, {**_PER_GROUP, **symmetric, "group_size": width})
-        for width, targets in sorted(by_width.items())
+        scheme.to_group([_pattern(model, name) for name in names])
+        for scheme, names in sorted(others.items(), key=lambda item: repr(item[0]))
     ]
-    groups.append(_group(["Linear"], {**_PER_TOKEN, **symmetric}))
+    groups += [scheme.to_group([kind]) for kind, scheme in commonest.items() if scheme is not None]
+    formats = {group["format"] for group in groups}
     return {
-        "quant_method": _METHOD,
-        "format": _FORMAT,
+        "quant_method": METHOD,
+        "format": formats.pop() if len(formats) == 1 else _MIXED,
         "quantization_status": "compressed",
         "config_groups": {f"group_{number}": group for number, group in enumerate(groups)},
         "ignore": [_pattern(model, name) for name in left_alone],
     }
 
 
-def _group(targets: Sequence[str], activations: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "targets": list(targets),
-        "weights": dict(_WEIGHTS),
-        "input_activations": dict(activations),
-        "output_activations": None,
-        "format": _FORMAT,
-    }
+def _commonest(schemes: Sequence[Scheme]) -> Scheme | None:
+    """Of the schemes that fit layers of any width."""
+    counted = Counter(scheme for scheme in schemes if scheme.width is None)
+    return counted.most_common(1)[0][0] if counted else None
 
 
 def _pattern(model: nn.Module, name: str) -> str:
@@ -77,8 +84,8 @@ def _pattern(model: nn.Module, name: str) -> str:
     return f"re:(?:{re.escape(prefix)}\\.)?{re.escape(rest)}$" if prefix else name
 
 
-def make_int8_layers(model: nn.Module, settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Put empty ``Int8Linear`` layers where the declaration says so, ready to take their tensors.
+def make_quantized_layers(model: nn.Module, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Put empty quantized layers where the declaration says so, ready to take their tensors.
 
     Args:
         model: As built from its configuration, in floating point.
@@ -90,74 +97,47 @@ def make_int8_layers(model: nn.Module, settings: Mapping[str, Any]) -> tuple[str
     Raises:
         InputError: The declaration names another scheme.
     """
-    groups = _int8_groups(settings)
+    schemes = _schemes(settings)
     ignored = tuple(settings.get("ignore") or ())
     names = []
     for name, module in list(model.named_modules()):
-        if not isinstance(module, nn.Linear) or any(_fits(name, module, t) for t in ignored):
+        may_be = is_linear(module) or isinstance(module, nn.Embedding)
+        if not may_be or any(_fits(name, module, target) for target in ignored):
             continue
-        group = next((g for target, g in groups if _fits(name, module, target)), None)
-        if group is None:
-            continue
-        if group.width not in (None, module.in_features):
-            raise _unsupported(f"groups of {group.width} in layer {name}")
-        weight = module.weight
-        layer = Int8Linear(
-            module.in_features,
-            module.out_features,
-            bias=module.bias is not None,
-            symmetric=group.symmetric,
-            dtype=weight.dtype,
-            device=weight.device,
-        )
-        model.set_submodule(name, layer.train(module.training))
-        names.append(name)
+        scheme = next((s for target, s in schemes if _fits(name, module, target)), None)
+        if scheme is not None:
+            model.set_submodule(name, scheme.empty(module, name).train(module.training))
+            names.append(name)
     return tuple(names)
 
 
-@dataclass(frozen=True, slots=True)
-class _Activations:
-    """How a group rounds what goes in; ``width`` is that of its groups, None for whole tokens."""
+def tie_int8(model: nn.Module) -> None:
+    """Let layers in INT8 that the architecture ties share weights and scales."""
+    for target, source in getattr(model, "all_tied_weights_keys", {}).items():
+        taker = _owner(model, target)
+        giver = _owner(model, source)
+        if isinstance(giver, Int8Embedding) and isinstance(taker, Int8Embedding | Int8Linear):
+            taker.share(giver.weight, giver.weight_scale)
 
-    symmetric: bool
-    width: int | None
+
+def _owner(model: nn.Module, tensor: str) -> nn.Module | None:
+    """The module of a weight; None of other tensors."""
+    name, _, kind = tensor.rpartition(".")
+    return model.get_submodule(name) if kind == "weight" else None
 
 
-def _int8_groups(settings: Mapping[str, Any]) -> list[tuple[str, _Activations]]:
-    """Each target with the form of its activations."""
-    if (found := settings.get("quant_method")) != _METHOD:
-        raise _unsupported(f"method {found}")
-    if (found := settings.get("format")) != _FORMAT:
-        raise _unsupported(f"format {found}")
+def _schemes(settings: Mapping[str, Any]) -> list[tuple[str, Scheme]]:
+    """Each target with its scheme."""
+    if (found := settings.get("quant_method")) != METHOD:
+        raise unsupported(f"method {found}")
+    if (found := settings.get("format")) not in _FORMATS:
+        raise unsupported(f"format {found}")
     return [
-        (target, activations)
+        (target, scheme)
         for group in settings.get("config_groups", {}).values()
-        for activations in [_activations(group)]
+        for scheme in [Scheme.from_group(group)]
         for target in group["targets"]
     ]
-
-
-def _activations(group: Mapping[str, Any]) -> _Activations:
-    weights, inputs = group.get("weights") or {}, group.get("input_activations") or {}
-    if group.get("output_activations") or not _has(weights, _WEIGHTS):
-        raise _unsupported("another kind of weights, or rounded outputs")
-    symmetric = bool(inputs.get("symmetric", True))  # as the format has it where nothing is said
-    if _has(inputs, _PER_TOKEN):
-        return _Activations(symmetric, None)
-    if _has(inputs, _PER_GROUP):
-        return _Activations(symmetric, int(inputs["group_size"]))
-    raise _unsupported("another kind of activations")
-
-
-def _has(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    return all(found.get(key) == value for key, value in expected.items())
-
-
-def _unsupported(found: str) -> InputError:
-    return InputError(
-        "expected a folder quantized to INT8 with scales per channel and per token "
-        f"({_METHOD}, {_FORMAT}), found {found}"
-    )
 
 
 def _fits(name: str, module: nn.Module, target: str) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "int8_linear_reference",
     "quantize_tokens",
     "quantize_weight",
+    "static_linear",
     "weight_sums",
 ]
 
@@ -91,6 +92,48 @@ def int8_linear(
         ``[..., out_features]`` in the type of ``x``.
     """
     tokens, scale, zero = quantize_tokens(x, symmetric=sums is None)
+    return _multiplied(x, tokens, scale, zero, weight, weight_scale, bias, sums)
+
+
+def static_linear(
+    x: Tensor,
+    weight: Tensor,
+    weight_scale: Tensor,
+    bias: Tensor | None,
+    sums: Tensor | None,
+    inputs: tuple[Tensor, Tensor | None],
+) -> Tensor:
+    """The same with one scale for all activations, found before.
+
+    Args:
+        x: ``[..., in_features]``, any floating type; what lies beyond the range is clamped.
+        weight: INT8, ``[out_features, in_features]``.
+        weight_scale: ``[out_features, 1]``.
+        bias: ``[out_features]``.
+        sums: ``weight_sums(weight)`` for activations with a zero point, None for symmetric ones.
+        inputs: Their scale and zero point, ``[1]`` each; the second None if they are symmetric.
+
+    Returns:
+        ``[..., out_features]`` in the type of ``x``.
+    """
+    scale, point = inputs
+    steps = x / scale
+    zero = None if point is None else point.to(x.dtype)
+    tokens = _steps(steps if zero is None else steps.add_(zero))
+    return _multiplied(x, tokens, scale, zero, weight, weight_scale, bias, sums)
+
+
+def _multiplied(
+    x: Tensor,
+    tokens: Tensor,
+    scale: Tensor,
+    zero: Tensor | None,
+    weight: Tensor,
+    weight_scale: Tensor,
+    bias: Tensor | None,
+    sums: Tensor | None,
+) -> Tensor:
+    """The product of integers, widened."""
     total = int8_matmul(tokens.reshape(-1, x.shape[-1]), weight)
     if zero is not None and sums is not None:
         total -= zero.reshape(-1, 1).int() * sums

@@ -2,22 +2,29 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 from deepseek.errors import InputError
+from deepseek.nn.grouped_linear import GroupedLinear
 from deepseek.nn.int8_linear import Int8Linear
 from deepseek.progress import Progress, silent
 
-__all__ = ["LeftAlone", "Plan", "copy_sharing_tensors", "plan_layers", "quantized_copy"]
+__all__ = [
+    "LeftAlone", "Plan", "as_linear", "copy_sharing_tensors", "plan_layers", "quantized_copy",
+]  # fmt: skip
+
+Make = Callable[[str, nn.Linear], nn.Module]
+"""From the name of a linear layer and the layer to a quantized one."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeftAlone:
-    """A layer that could hold INT8 weights and does not, and the reason."""
+    """A layer that could hold quantized weights and does not, and the reason."""
 
     name: str
     reason: str
@@ -58,9 +65,18 @@ def plan_layers(model: nn.Module) -> Plan:
 
 
 def quantized_copy(
-    model: nn.Module, names: Sequence[str], progress: Progress = silent
+    model: nn.Module,
+    names: Sequence[str],
+    progress: Progress = silent,
+    make: Make = lambda _, linear: Int8Linear.from_linear(linear),
 ) -> nn.Module:
-    """A copy of a model with the named linear layers in INT8; all else is shared with it.
+    """A copy of a model with the named linear layers quantized; all else is shared with it.
+
+    Args:
+        model: In floating point.
+        names: Layers to replace.
+        progress: Told how many are done.
+        make: Makes the quantized layer; by default with INT8 weights and dynamic activations.
 
     Raises:
         InputError: The weight of a layer is not finite.
@@ -69,15 +85,28 @@ def quantized_copy(
     paths = _paths(result)
     for done, name in enumerate(names):
         progress("quantizing layers", done, len(names))
-        linear = result.get_submodule(name)
-        assert isinstance(linear, nn.Linear), f"{name} is a {type(linear).__name__}"
+        module = result.get_submodule(name)
+        linear = as_linear(module)
         if not linear.weight.isfinite().all():
             raise InputError(f"expected finite weights, found NaN or infinity in layer {name}")
-        layer = Int8Linear.from_linear(linear)
-        for path in paths[linear]:
+        layer = make(name, linear)
+        for path in paths[module]:
             result.set_submodule(path, layer)
     progress("quantizing layers", len(names), len(names))
     return result
+
+
+def as_linear(module: nn.Module) -> nn.Linear:
+    """A linear layer as ``nn.Linear`` over the same tensors; ``Conv1D`` keeps its weight turned."""
+    if isinstance(module, nn.Linear):
+        return module
+    assert isinstance(module, Conv1D), f"expected a linear layer, found {type(module).__name__}"
+    inputs, outputs = module.weight.shape
+    linear = nn.Linear(inputs, outputs, bias=module.bias is not None, device="meta")
+    linear.weight = nn.Parameter(module.weight.detach().t(), requires_grad=False)
+    if module.bias is not None:
+        linear.bias = nn.Parameter(module.bias.detach(), requires_grad=False)
+    return linear.train(module.training)
 
 
 def _refuse_quantized(model: nn.Module) -> None:
@@ -86,7 +115,8 @@ def _refuse_quantized(model: nn.Module) -> None:
         raise InputError("expected a model in floating point, found one that is quantized already")
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
-        packed = callable(weight)  # torch.ao keeps packed weights behind a method
+        # torch.ao keeps packed weights behind a method
+        packed = callable(weight) or isinstance(module, GroupedLinear)
         if packed or (isinstance(weight, torch.Tensor) and not weight.dtype.is_floating_point):
             raise InputError(
                 "expected a model in floating point, found one that is quantized already "
@@ -107,13 +137,12 @@ def _owners_of_weights(model: nn.Module) -> Mapping[int, list[str]]:
 def _reason_to_leave(module: nn.Module, owners: Mapping[int, list[str]]) -> str | None:
     """None to quantize a module; else why not, and nothing to say of what is no such layer."""
     kind = type(module).__name__
-    if type(module) is nn.Linear:
+    if type(module) in (nn.Linear, Conv1D):
+        assert isinstance(module.weight, torch.Tensor)
         others = owners[module.weight.data_ptr()]
         return None if len(others) == 1 else f"its weight is also that of {others[0]}"
     if isinstance(module, nn.Linear):
         return f"{kind} may use its weight in ways of its own"
-    if kind == "Conv1D":
-        return "Conv1D is no linear layer to the format that is written"
     return ""
 
 

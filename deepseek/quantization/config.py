@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from deepseek.errors import InputError
+from deepseek.quantization.options import MethodOptions
 from deepseek.units import parse_share
 
 __all__ = ["QuantizeConfig", "QuantizeFilesConfig"]
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
-class QuantizeConfig:
+class QuantizeConfig(MethodOptions):
     """How to quantize a model, and how much it may lose.
 
     Raises:
@@ -19,9 +20,12 @@ class QuantizeConfig:
     """
 
     method: Annotated[
-        Literal["dynamic_range"],
+        Literal["dynamic_range", "static", "smooth", "weight_only"],
         "dynamic_range: INT8 weights with a scale per channel, activations rounded per token "
-        "at run time, over the range of the token.",
+        "at run time, over the range of the token. static: activations rounded by a range found "
+        "on calibration data. smooth: either, after scales have moved from norms into weights. "
+        "weight_only: weights of 8 or 4 bits in groups, "
+        "activations as they are.",
     ] = "dynamic_range"
     max_drop: Annotated[
         float,
@@ -32,6 +36,7 @@ class QuantizeConfig:
     seed: Annotated[int, "Seed of the sample and of the confidence interval."] = 0
 
     def __post_init__(self) -> None:
+        MethodOptions.__post_init__(self)
         if self.seed < 0:
             raise InputError(f"expected --seed of 0 or more, got {self.seed}")
 

@@ -12,6 +12,7 @@ from deepseek.errors import InputError
 from deepseek.formats.casting import pieces
 from deepseek.formats.checkpoint import TensorInfo
 from deepseek.formats.compressed_tensors import quantization_config
+from deepseek.formats.scheme import is_linear
 from deepseek.formats.writers.safetensors_file import write_safetensors
 from deepseek.quantization.report import Report
 
@@ -60,16 +61,15 @@ def _configuration(model: nn.Module, report: Report) -> dict[str, Any]:
         if layer.input_rank not in (_SENTENCES, None)
     }
     left_alone = [
-        layer.name
-        for layer in report.left_alone
-        if isinstance(model.get_submodule(layer.name), nn.Linear)
+        layer.name for layer in report.left_alone if is_linear(model.get_submodule(layer.name))
     ]
+    conv1d = [layer.name for layer in report.layers if layer.kind == "Conv1D"]
     settings: Any = model.config
     return {
         **settings.to_diff_dict(),
         "architectures": [type(model).__name__],
         "dtype": str(_float_type(model)).removeprefix("torch."),
-        "quantization_config": quantization_config(model, rows, left_alone),
+        "quantization_config": quantization_config(model, rows, left_alone, conv1d),
     }
 
 
@@ -80,7 +80,7 @@ def _float_type(model: nn.Module) -> torch.dtype:
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """The tensors by name; those that the architecture ties are written under one name."""
-    tied = getattr(model, "all_tied_weights_keys", {})
+    tied = getattr(model, "all_tied_weights_keys", {})  # scales are written: transformers asks
     return {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
 
 

@@ -9,10 +9,11 @@ __all__ = ["COMMAND"]
 
 
 def run(config: QuantizeFilesConfig, talk: Talk) -> Outcome:
-    """Shrink a model to INT8 within an accuracy budget.
+    """Shrink a model to INT8 or less within an accuracy budget.
 
-    Linear layers get INT8 weights and round their activations as they run;
-    embeddings and norms are left alone. The loss is measured on held-out texts:
+    Linear layers get INT8 weights and round their activations as they run, or
+    what else --method says; norms are left alone, embeddings without
+    --embeddings. The loss is measured on held-out texts:
     accuracy where they have labels, else agreement with the original, or the
     cosine of embeddings. The folder is written when the loss is within
     --max_drop; when it is not, the exit code is 1.

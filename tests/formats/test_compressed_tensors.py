@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from deepseek.errors import InputError
-from deepseek.formats.compressed_tensors import make_int8_layers, quantization_config
+from deepseek.formats.compressed_tensors import make_quantized_layers, quantization_config
 from deepseek.nn.int8_linear import Int8Linear
 
 
@@ -23,13 +23,14 @@ class Net(nn.Module):
 
 def declared(rows=None, left_alone=(), *, symmetric=False):
     net = Net()
-    net.body["first"] = Int8Linear.from_linear(net.body["first"], symmetric=symmetric)
+    for name, linear in net.body.items():
+        net.body[name] = Int8Linear.from_linear(linear, symmetric=symmetric)
     return quantization_config(net, rows or {}, left_alone)
 
 
 def test_layers_are_made_where_declared():
     net = Net()
-    names = make_int8_layers(net, declared({"body.pooler": 4}, ["head"]))
+    names = make_quantized_layers(net, declared({"body.pooler": 4}, ["head"]))
     assert names == ("body.first", "body.pooler")
     assert isinstance(net.body["first"], Int8Linear)
     assert net.body["first"].in_features == 8
@@ -41,7 +42,7 @@ def test_layers_are_made_where_declared():
 def test_activations_are_made_as_declared(symmetric):
     net = Net()
     settings = declared({"body.pooler": 4}, symmetric=symmetric)
-    assert make_int8_layers(net, settings) == ("body.first", "body.pooler", "head")
+    assert make_quantized_layers(net, settings) == ("body.first", "body.pooler", "head")
     assert {net.body["first"].symmetric, net.body["pooler"].symmetric} == {symmetric}
     groups = settings["config_groups"].values()
     assert {group["input_activations"]["symmetric"] for group in groups} == {symmetric}
@@ -53,7 +54,7 @@ def test_made_layers_keep_type_device_and_bias():
     with torch.device("meta"):
         meta = Net()
     for model in (net, meta):
-        make_int8_layers(model, declared())
+        make_quantized_layers(model, declared())
     assert net.head.weight_scale.dtype == torch.bfloat16
     assert net.head.bias is None
     assert meta.body["first"].weight.device.type == "meta"
@@ -61,7 +62,7 @@ def test_made_layers_keep_type_device_and_bias():
 
 def test_the_declaration_fits_without_the_head_too():
     body = nn.ModuleDict({"first": nn.Linear(8, 4), "pooler": nn.Linear(4, 4)})
-    names = make_int8_layers(body, declared({"body.pooler": 4}, ["body.first"]))
+    names = make_quantized_layers(body, declared({"body.pooler": 4}, ["body.first"]))
     assert names == ("pooler",)
 
 
@@ -69,7 +70,7 @@ def test_names_are_taken_literally():
     net = nn.ModuleDict(
         {"body": nn.ModuleDict({"first": nn.Linear(4, 4), "xfirst": nn.Linear(4, 4)})}
     )
-    assert make_int8_layers(net, declared({}, ["body.first"])) == ("body.xfirst",)
+    assert make_quantized_layers(net, declared({}, ["body.first"])) == ("body.xfirst",)
 
 
 def test_the_library_reads_it():
@@ -102,12 +103,12 @@ GROUP = ("config_groups", "group_0")
     ("settings", "found"),
     [
         (changed(("quant_method",), "gptq"), "method gptq"),
-        (changed(("format",), "pack-quantized"), "format pack-quantized"),
+        (changed(("format",), "float-quantized"), "format float-quantized"),
         (changed((*GROUP, "weights", "num_bits"), 4), "another kind of weights"),
         (changed((*GROUP, "weights", "strategy"), "group"), "another kind of weights"),
         (changed((*GROUP, "weights"), None), "another kind of weights"),
         (changed((*GROUP, "output_activations"), {"num_bits": 8}), "rounded outputs"),
-        (changed((*GROUP, "input_activations"), None), "another kind of activations"),
+        (changed((*GROUP, "input_activations"), None), "activations in floating point"),
         (changed((*GROUP, "input_activations", "dynamic"), False), "another kind of activations"),
         (changed((*GROUP, "input_activations", "num_bits"), 4), "another kind of activations"),
         (changed((*GROUP, "weights", "symmetric"), False), "another kind of weights"),
@@ -117,7 +118,7 @@ GROUP = ("config_groups", "group_0")
 )  # fmt: skip
 def test_another_scheme_is_refused(settings, found):
     with pytest.raises(InputError, match="expected a folder quantized to INT8") as caught:
-        make_int8_layers(Net(), settings)
+        make_quantized_layers(Net(), settings)
     assert found in caught.value.message
 
 
@@ -138,5 +139,5 @@ def test_a_folder_of_another_maker():
         },
     }
     net = Net()
-    assert make_int8_layers(net, settings) == ("body.first", "body.pooler")
+    assert make_quantized_layers(net, settings) == ("body.first", "body.pooler")
     assert net.body["first"].symmetric

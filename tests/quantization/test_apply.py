@@ -3,11 +3,10 @@
 import pytest
 import torch
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from deepseek.errors import InputError
 from deepseek.nn.int8_linear import Int8Linear
-from deepseek.quantization.apply import copy_sharing_tensors, plan_layers, quantized_copy
+from deepseek.quantization.apply import as_linear, copy_sharing_tensors, plan_layers, quantized_copy
 
 
 def test_every_linear_layer_of_bert(tiny):
@@ -31,13 +30,18 @@ def test_an_untied_head_is_quantized(tiny):
     assert "lm_head" in plan_layers(tiny("LlamaForCausalLM", tie_word_embeddings=False)).quantized
 
 
-def test_conv1d_stays(tiny):
-    plan = plan_layers(tiny("GPT2ForSequenceClassification"))
-    assert plan.quantized == ("score",)
-    assert len(plan.left_alone) == 8
-    assert {left.reason for left in plan.left_alone} == {
-        "Conv1D is no linear layer to the format that is written"
-    }
+def test_conv1d_is_a_linear_layer_the_other_way_round(tiny, inputs):
+    model = tiny("GPT2ForSequenceClassification")
+    plan = plan_layers(model)
+    assert len(plan.quantized) == 9
+    assert plan.left_alone == ()
+    layer = model.transformer.h[0].mlp.c_fc
+    linear = as_linear(layer)
+    assert linear.weight.data_ptr() == layer.weight.data_ptr()
+    x = torch.randn(2, 3, 48)
+    torch.testing.assert_close(linear(x), layer(x))
+    int8 = quantized_copy(model, plan.quantized).transformer.h[0].mlp.c_fc
+    assert torch.equal(int8(x), Int8Linear.from_linear(linear)(x))
 
 
 def test_a_kind_of_linear_layer_that_is_not_called_stays():
@@ -60,7 +64,7 @@ def test_a_layer_reached_by_two_names_is_one_layer():
     ("model", "message"),
     [
         (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), "found none in Sequential$"),
-        (nn.Sequential(Conv1D(4, 4)), r"but 1 that must stay as they are \(0: Conv1D"),
+        (nn.MultiheadAttention(4, 2), r"but 1 that must stay as they are \(out_proj: NonDyn"),
         (nn.Sequential(Int8Linear(4, 4)), r"quantized already \(layer 0 is a Int8Linear\)"),
     ],
 )

@@ -100,16 +100,20 @@ def test_the_result_repeats(tiny, inputs):
 def test_the_document_is_plain(tiny, inputs):
     import json
 
-    model = tiny("GPT2ForSequenceClassification")
+    model = tiny("GPT2LMHeadModel", n_layer=1)
     _, report = quantize(model, batches(model, inputs))
     document = report.to_document()
     assert json.loads(json.dumps(document)) == document
     assert document["schema"] == "deepseek.quantize/1"
     assert document["quality"]["drop_interval"].keys() == {"low", "high"}
-    assert document["layers"] == [
-        {"name": "score", "in_features": 48, "out_features": 3, "input_rank": 3}
-    ]
-    assert document["left_alone"][0]["name"] == "transformer.h.0.attn.c_attn"
+    assert document["layers"][0] == {
+        "name": "transformer.h.0.attn.c_attn",
+        "in_features": 48,
+        "out_features": 144,
+        "input_rank": 3,
+        "kind": "Conv1D",
+    }
+    assert document["left_alone"][0]["name"] == "lm_head"
     assert document["source"] is None
     assert document["output"] is None
 
@@ -117,7 +121,6 @@ def test_the_document_is_plain(tiny, inputs):
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("GPT2LMHeadModel", {}, "expected linear layers to quantize, found none in GPT2LM"),
         ("BertForSequenceClassification", {"num_labels": 1}, "found one output"),
     ],
 )  # fmt: skip

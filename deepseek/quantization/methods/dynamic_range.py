@@ -15,7 +15,7 @@ from deepseek.quantization.apply import plan_layers, quantized_copy
 from deepseek.quantization.batches import Batches
 from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.inspection import input_ranks
-from deepseek.quantization.methods.method import Quantized, QuantizedLayer
+from deepseek.quantization.methods.method import Quantized, described
 
 __all__ = ["dynamic_range"]
 
@@ -28,16 +28,5 @@ def dynamic_range(
     plan = plan_layers(model)
     ranks = input_ranks(model, plan.quantized, next(iter(calibration)))
     result = quantized_copy(model, plan.quantized, progress)
-    layers = []
-    for name in plan.quantized:
-        linear = model.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
-        layers.append(
-            QuantizedLayer(
-                name=name,
-                in_features=linear.in_features,
-                out_features=linear.out_features,
-                input_rank=ranks.get(name),
-            )
-        )
+    layers = described(model, plan.quantized, ranks)
     return Quantized(result, layers, plan.left_alone)

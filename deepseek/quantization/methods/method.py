@@ -1,34 +1,62 @@
 """What a method is: a function from a model to a quantized copy of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import nn
 
 from deepseek.progress import Progress
-from deepseek.quantization.apply import LeftAlone
+from deepseek.quantization.apply import LeftAlone, as_linear
 from deepseek.quantization.batches import Batches
 from deepseek.quantization.config import QuantizeConfig
 
-__all__ = ["Method", "Quantized", "QuantizedLayer"]
+__all__ = ["Method", "Quantized", "QuantizedLayer", "described"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QuantizedLayer:
-    """A layer with INT8 weights.
+    """A layer with quantized weights.
 
     Attributes:
         name: Its path in the model.
         in_features: Numbers that go in for a token.
         out_features: Numbers that come out.
         input_rank: Dimensions of what goes in; None where it did not run.
+        kind: The class of the layer it stands for: ``Linear`` or ``Conv1D``.
     """
 
     name: str
     in_features: int
     out_features: int
     input_rank: int | None
+    kind: str = "Linear"
+
+
+def described(
+    model: nn.Module, names: Sequence[str], ranks: Mapping[str, int]
+) -> list[QuantizedLayer]:
+    """The layers of a model that were quantized, for the report and the written folder.
+
+    Args:
+        model: In floating point.
+        names: Of its linear layers.
+        ranks: Dimensions of their inputs, as :func:`.inspection.input_ranks` tells.
+    """
+    found = []
+    for name in names:
+        module = model.get_submodule(name)
+        linear = as_linear(module)
+        found.append(
+            QuantizedLayer(
+                name=name,
+                in_features=linear.in_features,
+                out_features=linear.out_features,
+                input_rank=ranks.get(name),
+                kind=type(module).__name__,
+            )
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
