@@ -69,7 +69,7 @@ class TextBatches:
 
     Attributes:
         records: The texts, short ones first, so that little is padded.
-        labels: Their classes, or None.
+        labels: Their classes, or the numbers they are labelled with; or None.
         tokenizer: Turns text into tokens.
         model: Says which inputs it takes and how long they may be.
         size: Texts in a batch.
@@ -77,7 +77,7 @@ class TextBatches:
     """
 
     records: Sequence[Record]
-    labels: Sequence[int] | None
+    labels: Sequence[float] | None
     tokenizer: PreTrainedTokenizerBase
     model: nn.Module
     size: int

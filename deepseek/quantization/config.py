@@ -23,10 +23,25 @@ class QuantizeConfig:
         "dynamic_range: INT8 weights with a scale per channel, activations rounded per token "
         "at run time, over the range of the token.",
     ] = "dynamic_range"
+    metric: Annotated[
+        Literal[
+            "auto",
+            "accuracy",
+            "next_token_accuracy",
+            "f1",
+            "spearman",
+            "agreement",
+            "cosine",
+            "kl",
+            "perplexity",
+        ],
+        "What is measured. auto: accuracy (spearman for scores) where there are labels, else "
+        "agreement with the original, of next tokens with the text, or the cosine of embeddings.",
+    ] = "auto"
     max_drop: Annotated[
         float,
-        "Largest accepted loss: of accuracy where there are labels, else of agreement with the "
-        "original, or of the cosine of embeddings.",
+        "Largest accepted loss; the upper end of its 95 % interval is held against it. "
+        "Of perplexity a share, of kl nats.",
         parse_share,
     ] = 0.005
     seed: Annotated[int, "Seed of the sample and of the confidence interval."] = 0

@@ -35,16 +35,28 @@ class Comparison:
 
 
 def compare(
-    original: nn.Module, quantized: nn.Module, batches: Batches, progress: Progress = silent
+    original: nn.Module,
+    quantized: nn.Module,
+    batches: Batches,
+    progress: Progress = silent,
+    *,
+    wanted: str = "auto",
 ) -> Comparison:
     """Show every batch to both models, which take turns at being first.
+
+    Args:
+        original: In floating point.
+        quantized: What is held against it.
+        batches: To show.
+        progress: Told of batches shown.
+        wanted: The metric's name; ``auto`` for the usual one.
 
     Raises:
         InputError: A model cannot be run on the batches, gives NaN or infinity (the layer is
             named), or outputs of no kind that can be compared.
     """
     sides = (_Side("original", original), _Side("quantized", quantized))
-    metric = _metric(sides, next(iter(batches)))
+    metric = _metric(sides, next(iter(batches)), wanted)
     parts: list[Scores] = []
     records = 0
     for number, batch in enumerate(batches):
@@ -90,7 +102,7 @@ class _Side:
             return self.model(**batch.inputs)
 
 
-def _metric(sides: Sequence[_Side], batch: Batch) -> Metric:
+def _metric(sides: Sequence[_Side], batch: Batch, wanted: str) -> Metric:
     """The metric that fits; running the first batch for it also warms both models up."""
     try:
         outputs, _ = [side.run(batch) for side in sides]
@@ -100,4 +112,5 @@ def _metric(sides: Sequence[_Side], batch: Batch) -> Metric:
         raise InputError(
             f"expected a model that runs on {', '.join(batch.inputs)}; {kind} says: {reason}"
         ) from error
-    return choose_metric(sides[0].model, outputs, labelled=batch.labels is not None)
+    labelled = batch.labels is not None
+    return choose_metric(sides[0].model, outputs, labelled=labelled, wanted=wanted)

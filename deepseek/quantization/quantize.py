@@ -57,7 +57,7 @@ def quantize_on(
     began = time.perf_counter()
     original = copy_sharing_tensors(model).eval()
     quantized = METHODS[config.method](original, calibration, config, progress)
-    comparison = compare(original, quantized.model, held_out, progress)
+    comparison = compare(original, quantized.model, held_out, progress, wanted=config.metric)
     quality = judge(comparison, max_drop=config.max_drop, seed=config.seed)
     report = Report(
         method=config.method,

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepseek.data.labels import classes_of
+from deepseek.data.labels import classes_of, scores_of
 from deepseek.data.records import Records, read_records
 from deepseek.data.sample import Record
 from deepseek.errors import InputError
@@ -62,15 +62,19 @@ def quantize_files(config: QuantizeFilesConfig, progress: Progress = silent) -> 
     return report
 
 
-def _labels(loaded: LoadedModel, records: Sequence[Record]) -> list[int] | None:
-    """The classes of the records, where the model tells one class of several for each text."""
-    one_of_many = loaded.architecture.endswith("ForSequenceClassification") and (
-        loaded.config.problem_type in (None, "single_label_classification")
-    )
-    if not one_of_many or all(record.label is None for record in records):
+def _labels(loaded: LoadedModel, records: Sequence[Record]) -> Sequence[float] | None:
+    """What the records are labelled with, where the model tells a class or a number of each."""
+    if not loaded.architecture.endswith("ForSequenceClassification"):
+        return None
+    if all(record.label is None for record in records):
+        return None
+    kind, count = loaded.config.problem_type, loaded.config.num_labels
+    if kind == "regression" or (kind is None and count == 1):
+        return scores_of(records)
+    if kind not in (None, "single_label_classification"):
         return None
     names = {name: int(number) for name, number in (loaded.config.label2id or {}).items()}
-    return classes_of(records, names, loaded.config.num_labels or len(names))
+    return classes_of(records, names, count or len(names))
 
 
 def _batches(

@@ -18,8 +18,13 @@ _METRICS = {
     "accuracy": "accuracy",
     "next_token_accuracy": "next-token accuracy",
     "agreement": "agreement",
+    "f1": "F1, mean of classes",
+    "spearman": "rank correlation",
     "cosine": "cosine, mean",
+    "kl": "divergence",
+    "perplexity": "perplexity",
 }
+_STYLES = {"passed": "bold green", "undecided": "bold yellow", "missed": "bold red"}
 
 
 def show(report: Report) -> RenderableType:
@@ -58,19 +63,25 @@ def _quality_rows(quality: Quality) -> Iterator[tuple[str, str, str, str]]:
     if quality.metric == "cosine":
         yield name, "", f"{quality.after:.5f}", f"{-quality.drop:+.5f}"
         yield "cosine, lowest", "", f"{quality.lowest:.5f}", ""
-        return
-    if quality.metric != "agreement":
+    elif quality.metric == "kl":
+        yield name, "", f"{quality.after:.5f} nats", ""
+    elif quality.metric == "perplexity":
+        change = f"{100 * quality.drop:+.2f} %"
+        yield name, f"{quality.before:.3f}", f"{quality.after:.3f}", change
+    elif quality.metric == "spearman":
+        yield name, f"{quality.before:.4f}", f"{quality.after:.4f}", f"{0 - quality.drop:+.4f}"
+    elif quality.metric != "agreement":
         change = f"{0 - 100 * quality.drop:+.2f} points"
         yield name, _percent(quality.before), _percent(quality.after), change
-    assert quality.agreement is not None
-    yield "agreement", "", _percent(quality.agreement), ""
+    if quality.agreement is not None:
+        yield "agreement", "", _percent(quality.agreement), ""
 
 
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
     quality = report.quality
-    yield _verdict(quality), "bold green" if quality.passed else "bold red"
+    yield _verdict(quality), _STYLES[quality.verdict]
     yield _intervals(quality), ""
-    if not quality.certain:
+    if quality.verdict == "undecided":
         yield _too_few(quality), "yellow"
     for reason, count in Counter(layer.reason for layer in report.left_alone).items():
         yield f"left in floating point: {_layers(count)}, {reason}", ""
@@ -82,9 +93,8 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _verdict(quality: Quality) -> str:
-    word = "passed" if quality.passed else "missed"
     drop, most = _percent(quality.drop), _percent(quality.max_drop)
-    return f"{word}: drop {drop}, at most {most} allowed, on {quality.n} held-out texts"
+    return f"{quality.verdict}: drop {drop}, at most {most} allowed, on {quality.n} held-out texts"
 
 
 def _intervals(quality: Quality) -> str:

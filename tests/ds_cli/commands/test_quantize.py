@@ -46,7 +46,7 @@ def save_model(folder: Path, name: str = "BertForSequenceClassification") -> Non
     config.to_json_file(folder / "config.json")
 
 
-def save_texts(folder: Path, count: int = 120) -> None:
+def save_texts(folder: Path, count: int = 400) -> None:
     generator = torch.Generator().manual_seed(0)
     rows = ["text,label"]
     for number in range(count):
@@ -169,8 +169,13 @@ def test_a_missed_budget_writes_nothing_and_says_so(home, capsys):
 def test_too_few_texts_to_be_sure(home, capsys):
     texts = (home / "dataset" / "reviews.csv").read_text().splitlines()
     (home / "dataset" / "reviews.csv").write_text("\n".join(texts[:9]))
-    run(f"{LINE} --max_drop 5%")
-    assert "too few texts to be sure" in capsys.readouterr().out
+    assert run(f"{LINE} --max_drop 5%") == 1
+    out = capsys.readouterr().out
+    assert "undecided" in out
+    assert "too few texts to be sure" in out
+    assert new_names(home) == set()
+    assert run(f"{LINE} --max_drop 5% --allow_drop") == 1
+    assert new_names(home) == {"int8_model"}
 
 
 def empty(folder):

@@ -24,7 +24,7 @@ QUALITY = Quality(
     agreement_interval=Interval(0.9932, 0.9981),
     lowest=None,
     max_drop=0.005,
-    records_needed=800,
+    records_needed=None,
 )
 COSINE = replace(
     QUALITY, metric="cosine", before=1.0, after=0.9963, drop=0.0037, agreement=None,
@@ -91,17 +91,34 @@ def test_no_loss_has_no_minus():
 
 
 def test_missed():
-    missed = replace(QUALITY, drop=0.01, drop_interval=Interval(0.007, 0.013), records_needed=None)
+    missed = replace(QUALITY, drop=0.01, drop_interval=Interval(0.007, 0.013))
     text = shown(replace(REPORT, quality=missed, output=None))
     assert "missed: drop 1.00 %, at most 0.50 % allowed, on 2500 held-out texts" in text
     assert "nothing written (--allow_drop keeps the output)" in text
+    assert "too few" not in text
 
 
 @pytest.mark.parametrize(("needed", "ending"), [(9000, "; about 9000 would tell"), (None, "")])
-def test_too_few(needed, ending):
+def test_undecided_says_how_many_would_tell(needed, ending):
     unsure = replace(QUALITY, drop_interval=Interval(-0.01, 0.011), records_needed=needed)
     text = shown(replace(REPORT, quality=unsure))
+    assert "undecided: drop 0.08 %, at most 0.50 % allowed" in text
     assert f"too few texts to be sure: the interval holds the budget{ending}" in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "levels", "row"),
+    [
+        ("f1", (0.9, 0.89, 0.01), "F1, mean of classes 90.00 % 89.00 % -1.00 points"),
+        ("spearman", (0.9, 0.89, 0.01), "rank correlation 0.9000 0.8900 -0.0100"),
+        ("kl", (0.0, 0.002, 0.002), "divergence 0.00200 nats"),
+        ("perplexity", (20.0, 20.5, 0.025), "perplexity 20.000 20.500 +2.50 %"),
+    ],
+)
+def test_metrics_have_rows_of_their_own(metric, levels, row):
+    before, after, drop = levels
+    quality = replace(QUALITY, metric=metric, before=before, after=after, drop=drop)
+    assert row in shown(replace(REPORT, quality=quality))
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
