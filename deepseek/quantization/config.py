@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from deepseek.errors import InputError
-from deepseek.units import parse_share
+from deepseek.units import parse_seconds, parse_share
 
 __all__ = ["QuantizeConfig", "QuantizeFilesConfig"]
 
@@ -19,9 +19,9 @@ class QuantizeConfig:
     """
 
     method: Annotated[
-        Literal["dynamic_range"],
+        Literal["dynamic_range", "auto"],
         "dynamic_range: INT8 weights with a scale per channel, activations rounded per token "
-        "at run time, over the range of the token.",
+        "at run time, over the range of the token. auto: tries all and keeps the best.",
     ] = "dynamic_range"
     metric: Annotated[
         Literal[
@@ -44,11 +44,24 @@ class QuantizeConfig:
         "Of perplexity a share, of kl nats.",
         parse_share,
     ] = 0.005
+    search: Annotated[
+        Literal["auto", "always", "never"],
+        "Layers return to floating point, found by a search on calibration data. auto: where the "
+        "whole model misses the budget there. always: measures every layer in any case.",
+    ] = "auto"
+    smallest: Annotated[
+        bool, "Quantize for size: layers too that are not faster in INT8 on this machine."
+    ] = False
+    time_budget: Annotated[
+        float, "Time for the search; then the best so far is judged.", parse_seconds
+    ] = 600.0
     seed: Annotated[int, "Seed of the sample and of the confidence interval."] = 0
 
     def __post_init__(self) -> None:
         if self.seed < 0:
             raise InputError(f"expected --seed of 0 or more, got {self.seed}")
+        if self.time_budget <= 0:
+            raise InputError(f"expected --time_budget above 0 s, got {self.time_budget:g} s")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -88,6 +101,7 @@ class QuantizeFilesConfig(QuantizeConfig):
     allow_drop: Annotated[
         bool, "Keep the output even when it loses too much; the exit code is still 1."
     ] = False
+    resume: Annotated[bool, "Go on with a search that was interrupted."] = False
     overwrite: Annotated[bool, "Replace an output that exists already."] = False
 
     def __post_init__(self) -> None:

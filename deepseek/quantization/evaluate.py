@@ -1,9 +1,7 @@
 """The original and the quantized model side by side on held-out data."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +12,7 @@ from deepseek.quantization.batches import Batch, Batches
 from deepseek.quantization.inspection import first_bad_layer
 from deepseek.quantization.metrics import Metric, Scores, choose_metric, output_tensor
 
-__all__ = ["Comparison", "compare"]
+__all__ = ["Comparison", "compare", "fitting_metric", "outputs_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,12 +54,15 @@ def compare(
             named), or outputs of no kind that can be compared.
     """
     sides = (_Side("original", original), _Side("quantized", quantized))
-    metric = _metric(sides, next(iter(batches)), wanted)
+    first = next(iter(batches))
+    metric = fitting_metric(original, first, wanted)
+    with torch.inference_mode():
+        quantized(**first.inputs)  # both are warm now
     parts: list[Scores] = []
     records = 0
     for number, batch in enumerate(batches):
         progress("measuring", number, len(batches))
-        order: Sequence[_Side] = sides if number % 2 == 0 else sides[::-1]
+        order = sides if number % 2 == 0 else sides[::-1]
         predicted = {side.name: metric.predict(side.outputs(batch), batch) for side in order}
         parts.append(metric.score(predicted["original"], predicted["quantized"], batch))
         records += len(batch)
@@ -87,30 +88,45 @@ class _Side:
 
     def outputs(self, batch: Batch) -> Tensor:
         began = time.perf_counter()
-        outputs = output_tensor(self.run(batch))
+        outputs = outputs_of(self.name, self.model, batch)
         self.seconds += time.perf_counter() - began
-        if not outputs.isfinite().all():
-            layer = first_bad_layer(self.model, batch)
-            where = f"first out of layer {layer}" if layer else "out of its last step"
-            raise InputError(
-                f"expected finite outputs of the {self.name} model, found NaN or infinity, {where}"
-            )
         return outputs
 
-    def run(self, batch: Batch) -> Any:
-        with torch.inference_mode():
-            return self.model(**batch.inputs)
+
+def outputs_of(name: str, model: nn.Module, batch: Batch) -> Tensor:
+    """The output tensor of a model on a batch.
+
+    Args:
+        name: What to call the model where it fails.
+        model: The model.
+        batch: The batch.
+
+    Raises:
+        InputError: It gives NaN or infinity; the layer is named.
+    """
+    with torch.inference_mode():
+        outputs = output_tensor(model(**batch.inputs))
+    if outputs.isfinite().all():
+        return outputs
+    layer = first_bad_layer(model, batch)
+    where = f"first out of layer {layer}" if layer else "out of its last step"
+    raise InputError(f"expected finite outputs of the {name} model, found NaN or infinity, {where}")
 
 
-def _metric(sides: Sequence[_Side], batch: Batch, wanted: str) -> Metric:
-    """The metric that fits; running the first batch for it also warms both models up."""
+def fitting_metric(original: nn.Module, batch: Batch, wanted: str = "auto") -> Metric:
+    """The metric that fits a model and a batch.
+
+    Raises:
+        InputError: The model does not run on it, or the metric that is wanted does not fit.
+    """
     try:
-        outputs, _ = [side.run(batch) for side in sides]
+        with torch.inference_mode():
+            outputs = original(**batch.inputs)
     except (TypeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        kind = type(sides[0].model).__name__
+        kind = type(original).__name__
         raise InputError(
             f"expected a model that runs on {', '.join(batch.inputs)}; {kind} says: {reason}"
         ) from error
     labelled = batch.labels is not None
-    return choose_metric(sides[0].model, outputs, labelled=labelled, wanted=wanted)
+    return choose_metric(original, outputs, labelled=labelled, wanted=wanted)

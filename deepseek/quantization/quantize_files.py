@@ -47,7 +47,15 @@ def quantize_files(config: QuantizeFilesConfig, progress: Progress = silent) -> 
     )
     calibration = _batches(config, loaded, records.calibration)
     held_out = _batches(config, loaded, records.held_out)
-    model, report = quantize_on(loaded.model, calibration, held_out, config, progress)
+    model, report = quantize_on(
+        loaded.model,
+        calibration,
+        held_out,
+        config,
+        progress,
+        state_file=config.output.with_name(f"{config.output.name}.search.json"),
+        resume=config.resume,
+    )
     keep = report.quality.passed or config.allow_drop
     report = replace(
         report,

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from deepseek.quantization.quality import Quality
 from deepseek.quantization.report import Report
+from deepseek.quantization.search.outcome import SearchReport, Tried
 from deepseek.quantization.statistics import Interval
 from deepseek.units import format_bytes, format_seconds
 
@@ -24,6 +25,12 @@ _METRICS = {
     "kl": "divergence",
     "perplexity": "perplexity",
 }
+_ENDINGS = {
+    "found": "as few layers as suffice returned to floating point",
+    "time": "ended by --time_budget, with the best so far",
+    "none": "none within the budget with anything in INT8",
+}
+_NAMED = 3  # layers
 _STYLES = {"passed": "bold green", "undecided": "bold yellow", "missed": "bold red"}
 
 
@@ -83,6 +90,9 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield _intervals(quality), ""
     if quality.verdict == "undecided":
         yield _too_few(quality), "yellow"
+    yield from _search_lines(report.search)
+    if not report.vnni:
+        yield "this processor has no VNNI instructions: INT8 gains less here", "yellow"
     for reason, count in Counter(layer.reason for layer in report.left_alone).items():
         yield f"left in floating point: {_layers(count)}, {reason}", ""
     for note in report.notes:
@@ -90,6 +100,25 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield "* one pass, an indication only", "dim"
     written = f"written to {report.output}" if report.output else _nothing_written()
     yield f"{written}; {format_seconds(report.timing.total)}", ""
+
+
+def _search_lines(search: SearchReport | None) -> Iterator[tuple[str, str]]:
+    if search is None:
+        return
+    if len(search.methods) > 1:
+        yield f"methods tried: {', '.join(map(_tried, search.methods))}", ""
+    if search.stopped not in (None, "whole"):
+        tried = f"{len(search.trials)} models tried in {format_seconds(search.seconds)}"
+        yield f"search: {tried}; {_ENDINGS[search.stopped]}", ""
+    if search.sensitivity:
+        names = (f"{unit.name} ({unit.distance:.1e})" for unit in search.sensitivity[:_NAMED])
+        yield f"most sensitive: {', '.join(names)}", ""
+
+
+def _tried(one: Tried) -> str:
+    if one.drop is None or one.size is None:
+        return one.method
+    return f"{one.method} ({_percent(one.drop)}, {format_bytes(one.size)})"
 
 
 def _verdict(quality: Quality) -> str:

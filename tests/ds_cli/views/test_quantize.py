@@ -10,6 +10,9 @@ from deepseek.quantization.apply import LeftAlone
 from deepseek.quantization.methods.method import QuantizedLayer
 from deepseek.quantization.quality import Quality
 from deepseek.quantization.report import Report, Sizes, Timing
+from deepseek.quantization.search.outcome import SearchReport, Tried
+from deepseek.quantization.search.sensitivity import Sensitivity
+from deepseek.quantization.search.state import Trial
 from deepseek.quantization.statistics import Interval
 from ds_cli.views.quantize import show
 
@@ -64,6 +67,40 @@ def test_accuracy():
     assert "3 rows without text were passed over" in text
     assert "written to int8_model; 1 min 1 s" in text
     assert "too few" not in text
+
+
+SEARCH = SearchReport(
+    stopped="found",
+    seconds=75.0,
+    sensitivity=[
+        Sensitivity(name=f"layer.{n}", layers=(f"layer.{n}",), distance=0.1 / (n + 1), changed=0.1,
+                    bytes_saved=100, records=256)
+        for n in range(5)
+    ],
+    times=[],
+    trials=[Trial(kept=(), drop=0.1, low=0.1, high=0.1, within=False, size=1, seconds=1.0)] * 7,
+    methods=[Tried(method="dynamic_range", within=True, drop=0.001, size=58_700_000, seconds=1.0)],
+)  # fmt: skip
+
+
+def test_a_search_says_what_it_found():
+    text = shown(replace(REPORT, search=SEARCH), 120)
+    assert "search: 7 models tried in 1 min 15 s; as few layers as suffice returned to" in text
+    assert "most sensitive: layer.0 (1.0e-01), layer.1 (5.0e-02), layer.2 (3.3e-02)" in text
+    assert "methods tried" not in text
+
+
+def test_methods_that_were_tried():
+    other = replace(SEARCH.methods[0], method="other", drop=0.02, size=30_000_000)
+    search = replace(SEARCH, stopped="whole", methods=[*SEARCH.methods, other], sensitivity=[])
+    text = shown(replace(REPORT, search=search), 120)
+    assert "methods tried: dynamic_range (0.10 %, 58.7 MB), other (2.00 %, 30.0 MB)" in text
+    assert "search:" not in text
+
+
+def test_no_vnni_is_told():
+    assert "no VNNI" in shown(replace(REPORT, vnni=False))
+    assert "no VNNI" not in shown(REPORT)
 
 
 def test_cosine():
