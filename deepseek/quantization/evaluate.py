@@ -1,6 +1,7 @@
 """The original and the quantized model side by side on held-out data."""
 
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,20 @@ from deepseek.progress import Progress, silent
 from deepseek.quantization.batches import Batch, Batches
 from deepseek.quantization.inspection import first_bad_layer
 from deepseek.quantization.metrics import Metric, Scores, choose_metric, output_tensor
+from deepseek.quantization.metrics.metric import mean_level
 
-__all__ = ["Comparison", "compare", "fitting_metric", "outputs_of"]
+__all__ = ["Comparison", "Worst", "compare", "fitting_metric", "outputs_of"]
+
+_SHOWN = 10  # of the worst records
+_LONGEST = 300  # characters of each
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Worst:
+    """A record that lost something: the beginning of its text, or its file; and how much."""
+
+    record: str
+    loss: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,12 +37,14 @@ class Comparison:
         scores: For each record.
         seconds_before: Time the original spent on a record.
         seconds_after: Time the quantized model spent on a record.
+        worst: Records that lost most, the worst first.
     """
 
     metric: Metric
     scores: Scores
     seconds_before: float
     seconds_after: float
+    worst: Sequence[Worst] = ()
 
 
 def compare(
@@ -59,12 +74,15 @@ def compare(
     with torch.inference_mode():
         quantized(**first.inputs)  # both are warm now
     parts: list[Scores] = []
+    worst: list[Worst] = []
     records = 0
     for number, batch in enumerate(batches):
         progress("measuring", number, len(batches))
         order = sides if number % 2 == 0 else sides[::-1]
         predicted = {side.name: metric.predict(side.outputs(batch), batch) for side in order}
-        parts.append(metric.score(predicted["original"], predicted["quantized"], batch))
+        part = metric.score(predicted["original"], predicted["quantized"], batch)
+        parts.append(part)
+        worst = _worst_of([*worst, *_losses(metric, part, batch)])
         records += len(batch)
     progress("measuring", len(batches), len(batches))
     scores = Scores.joined(parts)
@@ -75,7 +93,24 @@ def compare(
         scores=scores,
         seconds_before=sides[0].seconds / records,
         seconds_after=sides[1].seconds / records,
+        worst=worst,
     )
+
+
+def _losses(metric: Metric, scores: Scores, batch: Batch) -> Iterator[Worst]:
+    """What each record of a batch lost; where the metric is no mean, how far its number moved."""
+    if batch.names is None:
+        return
+    losses = metric.drop(scores.before, scores.after) if metric.level is mean_level else (
+        abs(scores.after - scores.before)
+    )  # fmt: skip
+    for name, loss in zip(batch.names, losses, strict=True):
+        if loss > 0:
+            yield Worst(record=name[:_LONGEST] + "…" * (len(name) > _LONGEST), loss=float(loss))
+
+
+def _worst_of(records: list[Worst]) -> list[Worst]:
+    return sorted(records, key=lambda record: -record.loss)[:_SHOWN]
 
 
 @dataclass(slots=True)

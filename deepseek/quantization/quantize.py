@@ -108,5 +108,6 @@ def quantize_on(
         ),
         search=search_report(attempts, best, searched),
         vnni=has_vnni(),
+        worst=comparison.worst,
     )
     return quantized.model, report

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from deepseek.quantization.apply import LeftAlone
+from deepseek.quantization.evaluate import Worst
 from deepseek.quantization.methods.method import QuantizedLayer
 from deepseek.quantization.quality import Quality
 from deepseek.quantization.search.outcome import SearchReport
@@ -61,6 +62,7 @@ class Report:
         timing: How long it took.
         search: What was found out before the verdict.
         vnni: Whether the processor has instructions for INT8.
+        worst: Held-out records that lost most.
         notes: What a user should know.
         source: Files, where there were any.
         output: The folder written; None where none was.
@@ -75,6 +77,7 @@ class Report:
     timing: Timing
     search: SearchReport | None = None
     vnni: bool = True
+    worst: Sequence[Worst] = ()
     notes: tuple[str, ...] = ()
     source: Source | None = None
     output: str | None = None
@@ -95,6 +98,7 @@ class Report:
             "layers": [_plain(layer) for layer in self.layers],
             "left_alone": [_plain(layer) for layer in self.left_alone],
             "search": None if self.search is None else _plain(self.search),
+            "worst": _plain(self.worst),
             "notes": list(self.notes),
             "machine": {
                 "vnni": self.vnni,

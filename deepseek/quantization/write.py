@@ -13,6 +13,7 @@ from deepseek.formats.casting import pieces
 from deepseek.formats.checkpoint import TensorInfo
 from deepseek.formats.compressed_tensors import quantization_config
 from deepseek.formats.writers.safetensors_file import write_safetensors
+from deepseek.quantization.page.page import render_page
 from deepseek.quantization.report import Report
 
 __all__ = ["write_folder"]
@@ -26,7 +27,7 @@ def write_folder(
     report: Report,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> None:
-    """Write ``config.json``, ``model.safetensors``, ``report.json`` and the tokenizer.
+    """Write ``config.json``, ``model.safetensors``, the reports and the tokenizer.
 
     Args:
         folder: Where; nothing is there yet.
@@ -50,7 +51,9 @@ def write_folder(
         generation.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
-    _write_json(folder / "report.json", report.to_document())
+    document = report.to_document()
+    _write_json(folder / "report.json", document)
+    (folder / "report.html").write_text(render_page(document), encoding="utf-8")
 
 
 def _configuration(model: nn.Module, report: Report) -> dict[str, Any]:
