@@ -13,9 +13,9 @@ __all__ = ["render_page"]
 _MOST_BARS = 60
 
 _WORDS = {
-    "passed": "the whole 95 % interval of the drop lies within the budget",
-    "undecided": "the 95 % interval of the drop holds the budget: too few records to tell",
-    "missed": "the whole 95 % interval of the drop lies above the budget",
+    "passed": "The whole 95 % interval of the drop lies within the budget",
+    "undecided": "The 95 % interval of the drop holds the budget: too few records to tell",
+    "missed": "The whole 95 % interval of the drop lies above the budget",
 }
 
 
@@ -175,7 +175,10 @@ def _times(document: dict[str, Any]) -> str:
 
 def _worst(document: dict[str, Any]) -> str:
     rows = [(f"{record['loss']:.3g}", record["record"]) for record in document["worst"]]
-    return _section("Worst records", _rows(("loss", "record"), rows)) if rows else ""
+    if not rows:
+        return ""
+    table = _rows(("loss", "record"), rows)
+    return _section("Worst records", f'<div class="texts">{table}</div>')
 
 
 def _foot(document: dict[str, Any]) -> str:

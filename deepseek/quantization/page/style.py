@@ -26,7 +26,9 @@ table{border-collapse:collapse;width:100%}
 th,td{text-align:right;padding:4px 10px;border-bottom:1px solid var(--line);vertical-align:top}
 th:first-child,td:first-child{text-align:left;padding-left:0}
 td:last-child,th:last-child{padding-right:0}
-td{overflow-wrap:anywhere}th{color:var(--dim);font-weight:600}
+td:not(:first-child){white-space:nowrap}
+.texts td:last-child,.texts th:last-child{text-align:left;white-space:normal;overflow-wrap:anywhere}
+th{color:var(--dim);font-weight:600}
 summary{cursor:pointer}
 footer{margin-top:32px;border-top:1px solid var(--line);padding-top:8px;color:var(--dim);
 font-size:13px}

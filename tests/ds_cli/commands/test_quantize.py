@@ -220,6 +220,23 @@ def test_no_layer_is_faster(home, capsys, monkeypatch):
     assert new_names(home) == set()
 
 
+def test_two_reports_side_by_side(home, capsys):
+    assert run(f"{LINE} --max_drop 5%") == 0
+    other = LINE.replace("int8_model", "other")
+    assert run(f"{other} --max_drop 4%") == 0
+    capsys.readouterr()
+    assert run("--compare int8_model other --json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["reports"] == ["int8_model", "other"]
+    assert document["figures"]["max_drop"] == [0.05, 0.04]
+    assert run("--compare int8_model other") == 0
+    out = capsys.readouterr().out
+    assert "5.00 %" in out
+    assert "4.00 %" in out
+    assert run("--compare int8_model nowhere") == 2
+    assert "expected a report at nowhere" in capsys.readouterr().err
+
+
 def empty(folder):
     (folder / "dataset" / "reviews.csv").unlink()
 
