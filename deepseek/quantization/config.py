@@ -75,7 +75,8 @@ class QuantizeFilesConfig(QuantizeConfig):
     model: Annotated[Path, "Checkpoint to quantize: a torch or safetensors file, or a folder."]
     calib_data: Annotated[
         Path,
-        "Folder (or file) of texts, perhaps with labels: .jsonl, .csv, .tsv, .txt, .parquet. "
+        "Folder (or file) of texts, perhaps with labels: .jsonl, .csv, .tsv, .txt, .parquet; of "
+        "images in class folders; of arrays: .npy, .npz. random: made-up inputs. "
         "What is named test or validation is held out to measure on; else a part of the texts is.",
     ]
     output: Annotated[Path, "Folder to write."]

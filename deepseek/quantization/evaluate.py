@@ -157,7 +157,7 @@ def fitting_metric(original: nn.Module, batch: Batch, wanted: str = "auto") -> M
     try:
         with torch.inference_mode():
             outputs = original(**batch.inputs)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         kind = type(original).__name__
         raise InputError(

@@ -9,7 +9,7 @@ from deepseek.progress import Progress, silent
 from deepseek.quantization.apply import copy_sharing_tensors
 from deepseek.quantization.batches import Batch, Batches, given_batches
 from deepseek.quantization.config import QuantizeConfig
-from deepseek.quantization.evaluate import compare
+from deepseek.quantization.evaluate import compare, fitting_metric
 from deepseek.quantization.quality import judge
 from deepseek.quantization.report import Report, Sizes, Timing
 from deepseek.quantization.search.clock import Clock
@@ -85,6 +85,8 @@ def quantize_on(
     """
     clock = Clock(config.time_budget)
     original = copy_sharing_tensors(model).eval()
+    # Data that does not fit is told before any work is done.
+    fitting_metric(original, next(iter(calibration)), config.metric)
     attempts, state = try_methods(
         original, calibration, config, clock, progress, state_file=state_file, resume=resume
     )
