@@ -21,10 +21,25 @@ from ds_cli.fields import ConfigField, fields_of
 from ds_cli.outcome import ExitCode, Outcome
 from ds_cli.print_config import config_as_toml
 
-__all__ = ["Command"]
+__all__ = ["Command", "Instead"]
 
 _METAVARS = {int: "INT", float: "NUMBER", Path: "PATH", str: "TEXT"}
 _COMMON = "Options of every command"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instead:
+    """A flag with two paths that makes a command do something else, without its configuration.
+
+    Attributes:
+        flag: Without dashes.
+        help: One line for people.
+        run: The two paths and the streams in, the outcome out.
+    """
+
+    flag: str
+    help: str
+    run: Callable[[tuple[Path, Path], Talk], Outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +51,14 @@ class Command:
         config: The configuration dataclass of the library.
         run: The configuration and the streams in, the outcome out. Its docstring is the help.
         positional: Keys that are given by place rather than by flag.
+        instead: What it does instead where another flag is given.
     """
 
     name: str
     config: type
     run: Callable[[Any, Talk], Outcome]
     positional: tuple[str, ...] = ()
+    instead: Instead | None = None
 
     def to_typer(self, *, stand_alone: bool = False) -> typer.Typer:
         """The command as a Typer application of one command.
@@ -61,10 +78,12 @@ class Command:
 
         def callback(**arguments: Any) -> int:
             common = {name: arguments.pop(name) for name in _COMMON_OPTIONS}
+            if self.instead is not None and (paths := arguments.pop(self.instead.flag)):
+                return self._do_instead(self.instead, paths, **common)
             flags = {keys[name]: value for name, value in arguments.items() if value is not None}
             return self._execute(flags, **common)
 
-        parameters = [*self._parameters(fields), *_common_parameters()]
+        parameters = [*self._parameters(fields), *self._instead(), *_common_parameters()]
         callback.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             parameters, return_annotation=int
         )
@@ -76,6 +95,31 @@ class Command:
         for key, field in sorted(fields.items(), key=lambda item: not item[1].required):
             info = _argument(field) if key in self.positional else _option(field)
             yield _parameter(_parameter_name(key), Annotated[_typer_type(field), info])
+
+    def _instead(self) -> Iterator[inspect.Parameter]:
+        if self.instead is not None:
+            option = typer.Option(
+                f"--{self.instead.flag}", help=self.instead.help, metavar="PATH PATH"
+            )
+            yield _parameter(self.instead.flag, Annotated[tuple[Path, Path] | None, option])
+
+    def _do_instead(
+        self,
+        instead: Instead,
+        paths: tuple[Path, Path],
+        *,
+        json: bool,
+        quiet: bool,
+        debug: bool,
+        **_others: Any,
+    ) -> int:
+        talk = Talk(as_json=json, quiet=quiet)
+
+        def work() -> ExitCode:
+            talk.result(instead.run(paths, talk))
+            return ExitCode.DONE
+
+        return guarded(work, talk, debug=debug)
 
     def _spell(self, key: str) -> str:
         return key.upper() if key in self.positional else f"--{key}"

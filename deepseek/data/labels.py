@@ -1,12 +1,13 @@
 """From the label a file has to the class a model knows."""
 
 from collections.abc import Mapping, Sequence
+from math import isfinite, nan
 from typing import Any
 
 from deepseek.data.sample import Record
 from deepseek.errors import InputError
 
-__all__ = ["classes_of"]
+__all__ = ["classes_of", "scores_of"]
 
 
 def classes_of(records: Sequence[Record], label2id: Mapping[str, int], classes: int) -> list[int]:
@@ -22,6 +23,29 @@ def classes_of(records: Sequence[Record], label2id: Mapping[str, int], classes: 
     """
     names = {str(name).casefold(): number for name, number in label2id.items()}
     return [_class_of(record, names, classes) for record in records]
+
+
+def scores_of(records: Sequence[Record]) -> list[float]:
+    """The number that every record is labelled with.
+
+    Raises:
+        InputError: A record has no label, or one that is no finite number.
+    """
+    return [_score_of(record) for record in records]
+
+
+def _score_of(record: Record) -> float:
+    try:
+        score = float(record.label)
+    except (TypeError, ValueError):
+        score = nan
+    if not isfinite(score):
+        raise InputError(
+            f"{record.origin}: expected a number to hold the model's against, "
+            f"found {record.label!r:.60}",
+            hint="--label_column names the column",
+        )
+    return score
 
 
 def _class_of(record: Record, names: Mapping[str, int], classes: int) -> int:

@@ -25,10 +25,12 @@ class Batch:
     Attributes:
         inputs: The arguments; the first dimension of every tensor counts records.
         labels: ``[records]``, or None.
+        names: What a person knows each record by: the text, or its file; None where nothing.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor | None = None
+    names: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -69,7 +71,7 @@ class TextBatches:
 
     Attributes:
         records: The texts, short ones first, so that little is padded.
-        labels: Their classes, or None.
+        labels: Their classes, or the numbers they are labelled with; or None.
         tokenizer: Turns text into tokens.
         model: Says which inputs it takes and how long they may be.
         size: Texts in a batch.
@@ -77,7 +79,7 @@ class TextBatches:
     """
 
     records: Sequence[Record]
-    labels: Sequence[int] | None
+    labels: Sequence[float] | None
     tokenizer: PreTrainedTokenizerBase
     model: nn.Module
     size: int
@@ -91,7 +93,8 @@ class TextBatches:
         for start in range(0, len(order), self._size):
             chosen = order[start : start + self._size]
             labels = None if self.labels is None else torch.tensor([self.labels[i] for i in chosen])
-            yield Batch(self._inputs([self.records[i].text for i in chosen]), labels)
+            texts = [self.records[i].text for i in chosen]
+            yield Batch(self._inputs(texts), labels, texts)
 
     @property
     def _size(self) -> int:

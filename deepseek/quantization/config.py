@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from deepseek.errors import InputError
 from deepseek.quantization.options import MethodOptions
-from deepseek.units import parse_share
+from deepseek.units import parse_seconds, parse_share
 
 __all__ = ["QuantizeConfig", "QuantizeFilesConfig"]
 
@@ -20,25 +20,53 @@ class QuantizeConfig(MethodOptions):
     """
 
     method: Annotated[
-        Literal["dynamic_range", "static", "smooth", "weight_only"],
+        Literal["dynamic_range", "static", "smooth", "weight_only", "auto"],
         "dynamic_range: INT8 weights with a scale per channel, activations rounded per token "
         "at run time, over the range of the token. static: activations rounded by a range found "
         "on calibration data. smooth: either, after scales have moved from norms into weights. "
         "weight_only: weights of 8 or 4 bits in groups, "
-        "activations as they are.",
+        "activations as they are. auto: tries all and keeps the best.",
     ] = "dynamic_range"
+    metric: Annotated[
+        Literal[
+            "auto",
+            "accuracy",
+            "next_token_accuracy",
+            "f1",
+            "spearman",
+            "agreement",
+            "cosine",
+            "kl",
+            "perplexity",
+        ],
+        "What is measured. auto: accuracy (spearman for scores) where there are labels, else "
+        "agreement with the original, of next tokens with the text, or the cosine of embeddings.",
+    ] = "auto"
     max_drop: Annotated[
         float,
-        "Largest accepted loss: of accuracy where there are labels, else of agreement with the "
-        "original, or of the cosine of embeddings.",
+        "Largest accepted loss; the upper end of its 95 % interval is held against it. "
+        "Of perplexity a share, of kl nats.",
         parse_share,
     ] = 0.005
+    search: Annotated[
+        Literal["auto", "always", "never"],
+        "Layers return to floating point, found by a search on calibration data. auto: where the "
+        "whole model misses the budget there. always: measures every layer in any case.",
+    ] = "auto"
+    smallest: Annotated[
+        bool, "Quantize for size: layers too that are not faster in INT8 on this machine."
+    ] = False
+    time_budget: Annotated[
+        float, "Time for the search; then the best so far is judged.", parse_seconds
+    ] = 600.0
     seed: Annotated[int, "Seed of the sample and of the confidence interval."] = 0
 
     def __post_init__(self) -> None:
         MethodOptions.__post_init__(self)
         if self.seed < 0:
             raise InputError(f"expected --seed of 0 or more, got {self.seed}")
+        if self.time_budget <= 0:
+            raise InputError(f"expected --time_budget above 0 s, got {self.time_budget:g} s")
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -52,7 +80,8 @@ class QuantizeFilesConfig(QuantizeConfig):
     model: Annotated[Path, "Checkpoint to quantize: a torch or safetensors file, or a folder."]
     calib_data: Annotated[
         Path,
-        "Folder (or file) of texts, perhaps with labels: .jsonl, .csv, .tsv, .txt, .parquet. "
+        "Folder (or file) of texts, perhaps with labels: .jsonl, .csv, .tsv, .txt, .parquet; of "
+        "images in class folders; of arrays: .npy, .npz. random: made-up inputs. "
         "What is named test or validation is held out to measure on; else a part of the texts is.",
     ]
     output: Annotated[Path, "Folder to write."]
@@ -78,6 +107,7 @@ class QuantizeFilesConfig(QuantizeConfig):
     allow_drop: Annotated[
         bool, "Keep the output even when it loses too much; the exit code is still 1."
     ] = False
+    resume: Annotated[bool, "Go on with a search that was interrupted."] = False
     overwrite: Annotated[bool, "Replace an output that exists already."] = False
 
     def __post_init__(self) -> None:

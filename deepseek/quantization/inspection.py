@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deepseek.quantization.batches import Batch
 
-__all__ = ["first_bad_layer", "input_ranks"]
+__all__ = ["first_bad_layer", "input_ranks", "input_shapes"]
 
 _Look = Callable[[str, tuple[Any, ...], Any], None]
 
@@ -26,6 +26,20 @@ def input_ranks(model: nn.Module, names: Sequence[str], batch: Batch) -> dict[st
     with _looking(model, names, look):
         model(**batch.inputs)
     return ranks
+
+
+def input_shapes(model: nn.Module, names: Sequence[str], batch: Batch) -> dict[str, Tensor]:
+    """Tensors without content, of the shape and type of each layer's input; see ``input_ranks``."""
+    shapes: dict[str, Tensor] = {}
+
+    def look(name: str, inputs: tuple[Any, ...], output: Any) -> None:
+        del output
+        if inputs and isinstance(inputs[0], Tensor):
+            shapes[name] = torch.empty(inputs[0].shape, dtype=inputs[0].dtype, device="meta")
+
+    with _looking(model, names, look):
+        model(**batch.inputs)
+    return shapes
 
 
 def first_bad_layer(model: nn.Module, batch: Batch) -> str | None:

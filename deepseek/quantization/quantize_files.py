@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from deepseek.data.labels import classes_of
+from deepseek.data.labels import classes_of, scores_of
 from deepseek.data.records import Records, read_records
 from deepseek.data.sample import Record
 from deepseek.errors import InputError
@@ -13,6 +13,7 @@ from deepseek.outputs import refuse_existing, staged
 from deepseek.progress import Progress, silent
 from deepseek.quantization.batches import TextBatches
 from deepseek.quantization.config import QuantizeFilesConfig
+from deepseek.quantization.inputs.open import Opened, open_other
 from deepseek.quantization.quantize import quantize_on
 from deepseek.quantization.report import Report, Source
 from deepseek.quantization.write import write_folder
@@ -36,6 +37,31 @@ def quantize_files(config: QuantizeFilesConfig, progress: Progress = silent) -> 
         allow_globals=config.allow_global,
         tokenizer=config.tokenizer,
     )
+    opened = open_other(config, loaded) or _texts(config, loaded, progress)
+    model, report = quantize_on(
+        loaded.model,
+        opened.calibration,
+        opened.held_out,
+        config,
+        progress,
+        state_file=config.output.with_name(f"{config.output.name}.search.json"),
+        resume=config.resume,
+    )
+    keep = report.quality.passed or config.allow_drop
+    report = replace(
+        report,
+        timing=replace(report.timing, total=time.perf_counter() - began),
+        notes=(*loaded.notes, *opened.notes),
+        source=_source(config, opened),
+        output=str(config.output) if keep else None,
+    )
+    if keep:
+        with staged(config.output, overwrite=config.overwrite) as place:
+            write_folder(place, model, report, loaded.tokenizer)
+    return report
+
+
+def _texts(config: QuantizeFilesConfig, loaded: LoadedModel, progress: Progress) -> Opened:
     records = read_records(
         config.calib_data,
         text_column=config.text_column,
@@ -47,30 +73,28 @@ def quantize_files(config: QuantizeFilesConfig, progress: Progress = silent) -> 
     )
     calibration = _batches(config, loaded, records.calibration)
     held_out = _batches(config, loaded, records.held_out)
-    model, report = quantize_on(loaded.model, calibration, held_out, config, progress)
-    keep = report.quality.passed or config.allow_drop
-    report = replace(
-        report,
-        timing=replace(report.timing, total=time.perf_counter() - began),
-        notes=(*loaded.notes, *_notes(records)),
-        source=_source(config, records, labelled=held_out.labels is not None),
-        output=str(config.output) if keep else None,
+    return Opened(
+        calibration=calibration,
+        held_out=held_out,
+        counts=(len(records.calibration), len(records.held_out)),
+        labelled=held_out.labels is not None,
+        notes=_notes(records),
     )
-    if keep:
-        with staged(config.output, overwrite=config.overwrite) as place:
-            write_folder(place, model, report, loaded.tokenizer)
-    return report
 
 
-def _labels(loaded: LoadedModel, records: Sequence[Record]) -> list[int] | None:
-    """The classes of the records, where the model tells one class of several for each text."""
-    one_of_many = loaded.architecture.endswith("ForSequenceClassification") and (
-        loaded.config.problem_type in (None, "single_label_classification")
-    )
-    if not one_of_many or all(record.label is None for record in records):
+def _labels(loaded: LoadedModel, records: Sequence[Record]) -> Sequence[float] | None:
+    """What the records are labelled with, where the model tells a class or a number of each."""
+    if not loaded.architecture.endswith("ForSequenceClassification"):
+        return None
+    if all(record.label is None for record in records):
+        return None
+    kind, count = loaded.config.problem_type, loaded.config.num_labels
+    if kind == "regression" or (kind is None and count == 1):
+        return scores_of(records)
+    if kind not in (None, "single_label_classification"):
         return None
     names = {name: int(number) for name, number in (loaded.config.label2id or {}).items()}
-    return classes_of(records, names, loaded.config.num_labels or len(names))
+    return classes_of(records, names, count or len(names))
 
 
 def _batches(
@@ -97,11 +121,11 @@ def _notes(records: Records) -> tuple[str, ...]:
     return (f"{records.empty} rows without text were passed over",)
 
 
-def _source(config: QuantizeFilesConfig, records: Records, *, labelled: bool) -> Source:
+def _source(config: QuantizeFilesConfig, opened: Opened) -> Source:
     return Source(
         model=str(config.model),
         calib_data=str(config.calib_data),
-        calibration=len(records.calibration),
-        held_out=len(records.held_out),
-        labelled=labelled,
+        calibration=opened.counts[0],
+        held_out=opened.counts[1],
+        labelled=opened.labelled,
     )

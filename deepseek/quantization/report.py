@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from deepseek.quantization.apply import LeftAlone
+from deepseek.quantization.evaluate import Worst
 from deepseek.quantization.methods.method import QuantizedLayer
 from deepseek.quantization.quality import Quality
+from deepseek.quantization.search.outcome import SearchReport
 from deepseek.versions import versions
 
 __all__ = ["Report", "Sizes", "Source", "Timing"]
@@ -58,6 +60,9 @@ class Report:
         sizes: Bytes before and after.
         quality: The verdict.
         timing: How long it took.
+        search: What was found out before the verdict.
+        vnni: Whether the processor has instructions for INT8.
+        worst: Held-out records that lost most.
         notes: What a user should know.
         source: Files, where there were any.
         output: The folder written; None where none was.
@@ -70,6 +75,9 @@ class Report:
     sizes: Sizes
     quality: Quality
     timing: Timing
+    search: SearchReport | None = None
+    vnni: bool = True
+    worst: Sequence[Worst] = ()
     notes: tuple[str, ...] = ()
     source: Source | None = None
     output: str | None = None
@@ -83,13 +91,17 @@ class Report:
             "source": None if self.source is None else _plain(self.source),
             "output": self.output,
             "passed": self.quality.passed,
-            "quality": _plain(self.quality) | {"certain": self.quality.certain},
+            "verdict": self.quality.verdict,
+            "quality": _plain(self.quality),
             "size_bytes": _plain(self.sizes),
             "seconds": _plain(self.timing),
             "layers": [_plain(layer) for layer in self.layers],
             "left_alone": [_plain(layer) for layer in self.left_alone],
+            "search": None if self.search is None else _plain(self.search),
+            "worst": _plain(self.worst),
             "notes": list(self.notes),
             "machine": {
+                "vnni": self.vnni,
                 "cpu": torch.cpu.get_capabilities().get("cpu_name"),
                 "threads": torch.get_num_threads(),
             },
@@ -101,4 +113,6 @@ def _plain(value: Any) -> Any:
     """Dataclasses as dictionaries, sequences as lists."""
     if hasattr(value, "__dataclass_fields__"):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
     return value

@@ -14,6 +14,8 @@ from deepseek.formats.checkpoint import TensorInfo
 from deepseek.formats.compressed_tensors import quantization_config
 from deepseek.formats.scheme import is_linear
 from deepseek.formats.writers.safetensors_file import write_safetensors
+from deepseek.quantization.inputs.random import RANDOM
+from deepseek.quantization.page.page import render_page
 from deepseek.quantization.report import Report
 
 __all__ = ["write_folder"]
@@ -27,7 +29,7 @@ def write_folder(
     report: Report,
     tokenizer: PreTrainedTokenizerBase | None = None,
 ) -> None:
-    """Write ``config.json``, ``model.safetensors``, ``report.json`` and the tokenizer.
+    """Write ``config.json``, ``model.safetensors``, the reports and the tokenizer.
 
     Args:
         folder: Where; nothing is there yet.
@@ -45,13 +47,15 @@ def write_folder(
         )
     folder.mkdir()
     _write_json(folder / "config.json", _configuration(model, report))
-    _write_tensors(folder / "model.safetensors", _tensors(model))
+    _write_tensors(folder / "model.safetensors", _tensors(model), _stamp(report))
     generation = getattr(model, "generation_config", None)
     if generation is not None:
         generation.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
-    _write_json(folder / "report.json", report.to_document())
+    document = report.to_document()
+    _write_json(folder / "report.json", document)
+    (folder / "report.html").write_text(render_page(document), encoding="utf-8")
 
 
 def _configuration(model: nn.Module, report: Report) -> dict[str, Any]:
@@ -84,9 +88,15 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
 
 
-def _write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+def _stamp(report: Report) -> dict[str, str]:
+    """What must be known of the tensors wherever they go."""
+    made_up = report.source is not None and report.source.calib_data == RANDOM
+    return {"format": "pt"} | ({"calib_data": RANDOM} if made_up else {})
+
+
+def _write_tensors(path: Path, tensors: dict[str, Tensor], stamp: dict[str, str]) -> None:
     infos = {n: TensorInfo(shape=tuple(t.shape), dtype=t.dtype) for n, t in tensors.items()}
-    write_safetensors(path, infos, lambda name: pieces(tensors[name]), {"format": "pt"})
+    write_safetensors(path, infos, lambda name: pieces(tensors[name]), stamp)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """``deepseek quantize``: a checkpoint and texts in, an INT8 folder and a verdict out."""
 
+from pathlib import Path
+
 from deepseek.quantization.config import QuantizeFilesConfig
-from ds_cli.command import Command
+from ds_cli.command import Command, Instead
 from ds_cli.console import Talk
 from ds_cli.outcome import Outcome
 
@@ -28,4 +30,21 @@ def run(config: QuantizeFilesConfig, talk: Talk) -> Outcome:
     return Outcome(document=report.to_document(), view=show(report), passed=report.quality.passed)
 
 
-COMMAND = Command(name="quantize", config=QuantizeFilesConfig, run=run)
+def compare(paths: tuple[Path, Path], talk: Talk) -> Outcome:
+    """Lay two reports side by side."""
+    del talk
+    from deepseek.quantization.side_by_side import lay_side_by_side
+    from ds_cli.views.side_by_side import show
+
+    document = lay_side_by_side(*paths)
+    return Outcome(document=document, view=show(document))
+
+
+COMMAND = Command(
+    name="quantize",
+    config=QuantizeFilesConfig,
+    run=run,
+    instead=Instead(
+        flag="compare", help="Lay two reports side by side, and do nothing else.", run=compare
+    ),
+)

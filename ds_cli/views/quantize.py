@@ -9,6 +9,7 @@ from rich.text import Text
 
 from deepseek.quantization.quality import Quality
 from deepseek.quantization.report import Report
+from deepseek.quantization.search.outcome import SearchReport, Tried
 from deepseek.quantization.statistics import Interval
 from deepseek.units import format_bytes, format_seconds
 
@@ -18,8 +19,19 @@ _METRICS = {
     "accuracy": "accuracy",
     "next_token_accuracy": "next-token accuracy",
     "agreement": "agreement",
+    "f1": "F1, mean of classes",
+    "spearman": "rank correlation",
     "cosine": "cosine, mean",
+    "kl": "divergence",
+    "perplexity": "perplexity",
 }
+_ENDINGS = {
+    "found": "as few layers as suffice returned to floating point",
+    "time": "ended by --time_budget, with the best so far",
+    "none": "none within the budget with anything in INT8",
+}
+_NAMED = 3  # layers
+_STYLES = {"passed": "bold green", "undecided": "bold yellow", "missed": "bold red"}
 
 
 def show(report: Report) -> RenderableType:
@@ -58,20 +70,29 @@ def _quality_rows(quality: Quality) -> Iterator[tuple[str, str, str, str]]:
     if quality.metric == "cosine":
         yield name, "", f"{quality.after:.5f}", f"{-quality.drop:+.5f}"
         yield "cosine, lowest", "", f"{quality.lowest:.5f}", ""
-        return
-    if quality.metric != "agreement":
+    elif quality.metric == "kl":
+        yield name, "", f"{quality.after:.5f} nats", ""
+    elif quality.metric == "perplexity":
+        change = f"{100 * quality.drop:+.2f} %"
+        yield name, f"{quality.before:.3f}", f"{quality.after:.3f}", change
+    elif quality.metric == "spearman":
+        yield name, f"{quality.before:.4f}", f"{quality.after:.4f}", f"{0 - quality.drop:+.4f}"
+    elif quality.metric != "agreement":
         change = f"{0 - 100 * quality.drop:+.2f} points"
         yield name, _percent(quality.before), _percent(quality.after), change
-    assert quality.agreement is not None
-    yield "agreement", "", _percent(quality.agreement), ""
+    if quality.agreement is not None:
+        yield "agreement", "", _percent(quality.agreement), ""
 
 
 def _lines(report: Report) -> Iterator[tuple[str, str]]:
     quality = report.quality
-    yield _verdict(quality), "bold green" if quality.passed else "bold red"
+    yield _verdict(quality), _STYLES[quality.verdict]
     yield _intervals(quality), ""
-    if not quality.certain:
+    if quality.verdict == "undecided":
         yield _too_few(quality), "yellow"
+    yield from _search_lines(report.search)
+    if not report.vnni:
+        yield "this processor has no VNNI instructions: INT8 gains less here", "yellow"
     for reason, count in Counter(layer.reason for layer in report.left_alone).items():
         yield f"left in floating point: {_layers(count)}, {reason}", ""
     for note in report.notes:
@@ -81,10 +102,28 @@ def _lines(report: Report) -> Iterator[tuple[str, str]]:
     yield f"{written}; {format_seconds(report.timing.total)}", ""
 
 
+def _search_lines(search: SearchReport | None) -> Iterator[tuple[str, str]]:
+    if search is None:
+        return
+    if len(search.methods) > 1:
+        yield f"methods tried: {', '.join(map(_tried, search.methods))}", ""
+    if search.stopped not in (None, "whole"):
+        tried = f"{len(search.trials)} models tried in {format_seconds(search.seconds)}"
+        yield f"search: {tried}; {_ENDINGS[search.stopped]}", ""
+    if search.sensitivity:
+        names = (f"{unit.name} ({unit.distance:.1e})" for unit in search.sensitivity[:_NAMED])
+        yield f"most sensitive: {', '.join(names)}", ""
+
+
+def _tried(one: Tried) -> str:
+    if one.drop is None or one.size is None:
+        return one.method
+    return f"{one.method} ({_percent(one.drop)}, {format_bytes(one.size)})"
+
+
 def _verdict(quality: Quality) -> str:
-    word = "passed" if quality.passed else "missed"
     drop, most = _percent(quality.drop), _percent(quality.max_drop)
-    return f"{word}: drop {drop}, at most {most} allowed, on {quality.n} held-out texts"
+    return f"{quality.verdict}: drop {drop}, at most {most} allowed, on {quality.n} held-out texts"
 
 
 def _intervals(quality: Quality) -> str:

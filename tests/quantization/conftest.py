@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from deepseek.nn.int8_arithmetic import int8_linear_reference
 from deepseek.nn.int8_linear import Int8Linear
+from deepseek.quantization.search.speed import Times
 
 WORDS = [f"w{number}" for number in range(60)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -44,6 +45,14 @@ CONFIGS = {
 
 
 torch.set_num_threads(1)  # for models this small a second thread only waits
+
+
+@pytest.fixture(autouse=True)
+def _int8_is_faster(monkeypatch):
+    """Layers this small are not, and what a clock says is no ground for a test."""
+    monkeypatch.setattr(
+        "deepseek.quantization.search.speed.time_pair", lambda *_: Times(before=2.0, after=1.0)
+    )
 
 
 def _tiny(name: str, **changes):

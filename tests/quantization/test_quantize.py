@@ -42,7 +42,7 @@ def test_models_of_every_kind(tiny, inputs, name, labelled, metric):
     quantized, report = quantize(model, given, QuantizeConfig(max_drop=0.5))
     quality = report.quality
     assert quality.metric == metric
-    assert quality.n == 24
+    assert quality.n == 12  # every other batch is held out
     if labelled:
         assert quality.before == 1.0  # the labels are the model's own answers
         assert quality.after == quality.agreement
@@ -63,6 +63,33 @@ def test_a_loss_over_the_budget_is_reported_not_raised(tiny, inputs, spoil):
     _, report = quantize(model, batches(model, inputs, 20, labelled=True))
     assert not report.quality.passed
     assert report.quality.drop > 0.005
+
+
+def test_a_head_with_one_output_is_held_against_numbers(tiny, inputs):
+    model = tiny("BertForSequenceClassification", num_labels=1)
+    given = batches(model, inputs)
+    with torch.inference_mode():
+        given = [{**batch, "labels": model(**batch).logits[:, 0]} for batch in given]
+    _, report = quantize(model, given, QuantizeConfig(max_drop=0.5))
+    assert report.quality.metric == "spearman"
+    assert report.quality.before == pytest.approx(1)
+    assert 0.9 < report.quality.after < 1
+
+
+@pytest.mark.parametrize(
+    ("name", "labelled", "metric"),
+    [
+        ("BertForSequenceClassification", True, "f1"),
+        ("BertForSequenceClassification", False, "kl"),
+        ("LlamaForCausalLM", False, "perplexity"),
+    ],
+)
+def test_the_metric_can_be_named(tiny, inputs, name, labelled, metric):
+    model = tiny(name)
+    given = batches(model, inputs, labelled=labelled)
+    _, report = quantize(model, given, QuantizeConfig(max_drop=0.5, metric=metric))
+    assert report.quality.metric == metric
+    assert report.quality.passed
 
 
 def test_measured_on_what_is_held_out(tiny, inputs):
@@ -121,7 +148,7 @@ def test_the_document_is_plain(tiny, inputs):
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("BertForSequenceClassification", {"num_labels": 1}, "found one output"),
+        ("BertForSequenceClassification", {"num_labels": 1}, "head with one output, found none"),
     ],
 )  # fmt: skip
 def test_models_that_cannot_be(tiny, inputs, name, changes, message):

@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from deepseek.quantization.statistics import drop_interval, records_needed, wilson_interval
+from deepseek.quantization.statistics import (
+    drop_interval,
+    needed_by_width,
+    records_needed,
+    resampled_interval,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,5 +96,51 @@ def test_records_needed_by_the_spread():
     assert interval.high == pytest.approx(0.005, abs=3e-4)
 
 
-def test_no_number_of_records_mends_too_large_a_loss():
-    assert records_needed(np.ones(10), np.zeros(10), 0.5) is None
+def test_records_needed_to_show_that_too_much_was_lost():
+    before, after = right(range(30), 1000), right(range(3, 43), 1000)  # drop 1 %
+    needed = records_needed(before, after, 0.005)
+    assert drop_interval(before, after).low < 0.005
+    times = -(-needed // 1000)
+    assert drop_interval(np.tile(before, times), np.tile(after, times)).low > 0.005
+
+
+def test_no_number_of_records_settles_a_loss_equal_to_the_budget():
+    before, after = right([], 1000), right(range(5), 1000)
+    assert records_needed(before, after, 0.005) is None
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 2), (1, 0), (2, 0), (1, 3)])
+def test_few_losses_are_not_taken_for_few_to_come(lost, won):
+    """The bootstrap of one loss never draws a worse sample than has been seen."""
+    n = 2500
+    before, after = right(range(won)), right(range(won, won + lost))
+    interval = drop_interval(before, after)
+    assert interval.high >= wilson_interval(lost, n).high - won / n
+    assert interval.high > (lost - won) / n
+
+
+def test_coverage_of_rare_losses():
+    """One record in a thousand is lost: how often does the upper end lie below the truth?"""
+    generator = np.random.default_rng(0)
+    missed = sum(
+        drop_interval(np.ones(1500), (generator.random(1500) >= 0.001).astype(float)).high < 0.001
+        for _ in range(80)
+    )
+    assert missed <= 4
+
+
+def test_any_statistic_is_resampled_like_a_mean():
+    before, after = right(range(290)), right(range(5, 303))
+    losses = before - after
+    plain = drop_interval(before, after)
+    general = resampled_interval(lambda drawn: losses[drawn].mean(), len(losses), 0)
+    assert general.low == pytest.approx(plain.low, abs=1.5 / len(losses))
+    assert general.high == pytest.approx(plain.high, abs=1.5 / len(losses))
+
+
+def test_needed_by_width_is_needed_by_spread():
+    before, after = right(range(30), 1000), right(range(3, 36), 1000)
+    interval = drop_interval(before, after)
+    drop = float((before - after).mean())
+    needed = needed_by_width(interval, drop, 0.005, 1000)
+    assert needed == pytest.approx(records_needed(before, after, 0.005), rel=0.15)

@@ -137,7 +137,8 @@ def test_what_is_in_the_folder(tmp_path, tiny, inputs, tokenizer):
     quantized, report = quantize(model, [inputs(model)])
     write_folder(tmp_path / "int8", quantized, report, tokenizer)
     names = {path.name for path in (tmp_path / "int8").iterdir()}
-    assert names == {"config.json", "generation_config.json", "model.safetensors", "report.json",
+    assert names == {"config.json", "generation_config.json", "model.safetensors", "report.html",
+                     "report.json",
                      "tokenizer.json", "tokenizer_config.json"}  # fmt: skip
     config = json.loads((tmp_path / "int8" / "config.json").read_text())
     assert config["architectures"] == ["LlamaForCausalLM"]

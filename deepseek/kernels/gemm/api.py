@@ -42,6 +42,7 @@ from deepseek.kernels.memory import empty
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from deepseek.kernels.emit import Module
     from deepseek.kernels.gemm.layout import PackedWeight
     from deepseek.kernels.jit import Kernel
     from deepseek.kernels.target import Target
@@ -247,7 +248,8 @@ def _kernels(
     from deepseek.kernels.gemm.tiles import build_tiled_microkernel
     from deepseek.kernels.jit import kernel
 
-    build, options = build_microkernel, ()
+    build: Callable[..., Module] = build_microkernel
+    options: tuple[int, ...] = ()
     if tile_height:
         build, options = build_tiled_microkernel, (tile_height,)
     elif isinstance(scheme, GroupedFormat):

@@ -67,11 +67,16 @@ class Quantized:
         model: The quantized copy.
         layers: The layers it quantized.
         left_alone: Layers that could have been, and why they were not.
+        groups: Paths of modules that changed together, such as a norm and the layers behind it
+            that took over its scales: all of a group return to floating point, or none. A layer
+            that is in no group stands alone. Modules that are in none and hold no quantized weight
+            are the original's.
     """
 
     model: nn.Module
     layers: Sequence[QuantizedLayer]
     left_alone: Sequence[LeftAlone]
+    groups: Sequence[Sequence[str]] = ()
 
 
 class Method(Protocol):

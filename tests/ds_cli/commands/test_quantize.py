@@ -46,7 +46,7 @@ def save_model(folder: Path, name: str = "BertForSequenceClassification") -> Non
     config.to_json_file(folder / "config.json")
 
 
-def save_texts(folder: Path, count: int = 120) -> None:
+def save_texts(folder: Path, count: int = 400) -> None:
     generator = torch.Generator().manual_seed(0)
     rows = ["text,label"]
     for number in range(count):
@@ -64,6 +64,7 @@ def home(tmp_path, monkeypatch) -> Path:
     save_texts(tmp_path / "dataset")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("DEEPSEEK_QUANTIZE_SMALLEST", "true")  # so small, INT8 is no faster
     return tmp_path
 
 
@@ -155,22 +156,85 @@ def test_a_missed_budget_writes_nothing_and_says_so(home, capsys):
     (home / "dataset" / "reviews.csv").rename(home / "dataset" / "old")
     texts = (home / "dataset" / "old").read_text().splitlines()[1:]
     (home / "dataset" / "a.txt").write_text("\n".join(t.split(",")[0] for t in texts))
-    assert run(LINE) == 1
+    line = f"{LINE} --search never"
+    assert run(line) == 1
     out, err = capsys.readouterr()
     assert "missed" in out
     assert "nothing written (--allow_drop keeps the output)" in " ".join(out.split())
     assert err == ""
     assert new_names(home) == set()
-    assert run(f"{LINE} --allow_drop") == 1
+    assert run(f"{line} --allow_drop") == 1
     assert "written to int8_model" in capsys.readouterr().out
     assert new_names(home) == {"int8_model"}
+    assert run(f"{LINE} --overwrite --max_drop 5%") == 0  # with a search it need not be missed
+    assert "in INT8 it costs too much" in capsys.readouterr().out
 
 
 def test_too_few_texts_to_be_sure(home, capsys):
     texts = (home / "dataset" / "reviews.csv").read_text().splitlines()
     (home / "dataset" / "reviews.csv").write_text("\n".join(texts[:9]))
-    run(f"{LINE} --max_drop 5%")
-    assert "too few texts to be sure" in capsys.readouterr().out
+    assert run(f"{LINE} --max_drop 5%") == 1
+    out = capsys.readouterr().out
+    assert "undecided" in out
+    assert "too few texts to be sure" in out
+    assert new_names(home) == set()
+    assert run(f"{LINE} --max_drop 5% --allow_drop") == 1
+    assert new_names(home) == {"int8_model"}
+
+
+def test_a_search_that_was_interrupted_goes_on(home, capsys, monkeypatch):
+    """What it found out lies beside the output, and is gone when that is there."""
+    from deepseek.quantization.search import attempt
+
+    missed(home)
+    measure = attempt.measure_sensitivity
+
+    def interrupt(*arguments, **more):
+        more["state"].save()
+        raise KeyboardInterrupt
+
+    line = f"{LINE} --metric agreement --max_drop 5%"
+    monkeypatch.setattr(attempt, "measure_sensitivity", interrupt)
+    assert run(line) == 130
+    assert new_names(home) == {"int8_model.search.json"}
+    monkeypatch.setattr(attempt, "measure_sensitivity", measure)
+    capsys.readouterr()
+    assert run(f"{line} --resume") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "most sensitive:" in out
+    assert "bert.encoder.layer" in out
+    assert new_names(home) == {"int8_model"}
+    assert run(f"{line} --resume --overwrite") == 2
+    assert "expected an interrupted search to resume" in capsys.readouterr().err
+
+
+def test_no_layer_is_faster(home, capsys, monkeypatch):
+    from deepseek.quantization.search.speed import Times
+
+    monkeypatch.setattr("deepseek.quantization.search.speed.time_pair", lambda *_: Times(1.0, 2.0))
+    monkeypatch.delenv("DEEPSEEK_QUANTIZE_SMALLEST")
+    assert run(LINE) == 1
+    err = capsys.readouterr().err
+    assert "expected layers that are faster quantized by dynamic_range on this machine" in err
+    assert "--smallest" in err
+    assert new_names(home) == set()
+
+
+def test_two_reports_side_by_side(home, capsys):
+    assert run(f"{LINE} --max_drop 5%") == 0
+    other = LINE.replace("int8_model", "other")
+    assert run(f"{other} --max_drop 4%") == 0
+    capsys.readouterr()
+    assert run("--compare int8_model other --json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["reports"] == ["int8_model", "other"]
+    assert document["figures"]["max_drop"] == [0.05, 0.04]
+    assert run("--compare int8_model other") == 0
+    out = capsys.readouterr().out
+    assert "5.00 %" in out
+    assert "4.00 %" in out
+    assert run("--compare int8_model nowhere") == 2
+    assert "expected a report at nowhere" in capsys.readouterr().err
 
 
 def empty(folder):

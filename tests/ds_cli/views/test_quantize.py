@@ -10,6 +10,9 @@ from deepseek.quantization.apply import LeftAlone
 from deepseek.quantization.methods.method import QuantizedLayer
 from deepseek.quantization.quality import Quality
 from deepseek.quantization.report import Report, Sizes, Timing
+from deepseek.quantization.search.outcome import SearchReport, Tried
+from deepseek.quantization.search.sensitivity import Sensitivity
+from deepseek.quantization.search.state import Trial
 from deepseek.quantization.statistics import Interval
 from ds_cli.views.quantize import show
 
@@ -24,7 +27,7 @@ QUALITY = Quality(
     agreement_interval=Interval(0.9932, 0.9981),
     lowest=None,
     max_drop=0.005,
-    records_needed=800,
+    records_needed=None,
 )
 COSINE = replace(
     QUALITY, metric="cosine", before=1.0, after=0.9963, drop=0.0037, agreement=None,
@@ -66,6 +69,40 @@ def test_accuracy():
     assert "too few" not in text
 
 
+SEARCH = SearchReport(
+    stopped="found",
+    seconds=75.0,
+    sensitivity=[
+        Sensitivity(name=f"layer.{n}", layers=(f"layer.{n}",), distance=0.1 / (n + 1), changed=0.1,
+                    bytes_saved=100, records=256)
+        for n in range(5)
+    ],
+    times=[],
+    trials=[Trial(kept=(), drop=0.1, low=0.1, high=0.1, within=False, size=1, seconds=1.0)] * 7,
+    methods=[Tried(method="dynamic_range", within=True, drop=0.001, size=58_700_000, seconds=1.0)],
+)  # fmt: skip
+
+
+def test_a_search_says_what_it_found():
+    text = shown(replace(REPORT, search=SEARCH), 120)
+    assert "search: 7 models tried in 1 min 15 s; as few layers as suffice returned to" in text
+    assert "most sensitive: layer.0 (1.0e-01), layer.1 (5.0e-02), layer.2 (3.3e-02)" in text
+    assert "methods tried" not in text
+
+
+def test_methods_that_were_tried():
+    other = replace(SEARCH.methods[0], method="other", drop=0.02, size=30_000_000)
+    search = replace(SEARCH, stopped="whole", methods=[*SEARCH.methods, other], sensitivity=[])
+    text = shown(replace(REPORT, search=search), 120)
+    assert "methods tried: dynamic_range (0.10 %, 58.7 MB), other (2.00 %, 30.0 MB)" in text
+    assert "search:" not in text
+
+
+def test_no_vnni_is_told():
+    assert "no VNNI" in shown(replace(REPORT, vnni=False))
+    assert "no VNNI" not in shown(REPORT)
+
+
 def test_cosine():
     text = shown(replace(REPORT, quality=COSINE))
     assert "cosine, mean 0.99630 -0.00370" in text
@@ -91,17 +128,34 @@ def test_no_loss_has_no_minus():
 
 
 def test_missed():
-    missed = replace(QUALITY, drop=0.01, drop_interval=Interval(0.007, 0.013), records_needed=None)
+    missed = replace(QUALITY, drop=0.01, drop_interval=Interval(0.007, 0.013))
     text = shown(replace(REPORT, quality=missed, output=None))
     assert "missed: drop 1.00 %, at most 0.50 % allowed, on 2500 held-out texts" in text
     assert "nothing written (--allow_drop keeps the output)" in text
+    assert "too few" not in text
 
 
 @pytest.mark.parametrize(("needed", "ending"), [(9000, "; about 9000 would tell"), (None, "")])
-def test_too_few(needed, ending):
+def test_undecided_says_how_many_would_tell(needed, ending):
     unsure = replace(QUALITY, drop_interval=Interval(-0.01, 0.011), records_needed=needed)
     text = shown(replace(REPORT, quality=unsure))
+    assert "undecided: drop 0.08 %, at most 0.50 % allowed" in text
     assert f"too few texts to be sure: the interval holds the budget{ending}" in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "levels", "row"),
+    [
+        ("f1", (0.9, 0.89, 0.01), "F1, mean of classes 90.00 % 89.00 % -1.00 points"),
+        ("spearman", (0.9, 0.89, 0.01), "rank correlation 0.9000 0.8900 -0.0100"),
+        ("kl", (0.0, 0.002, 0.002), "divergence 0.00200 nats"),
+        ("perplexity", (20.0, 20.5, 0.025), "perplexity 20.000 20.500 +2.50 %"),
+    ],
+)
+def test_metrics_have_rows_of_their_own(metric, levels, row):
+    before, after, drop = levels
+    quality = replace(QUALITY, metric=metric, before=before, after=after, drop=drop)
+    assert row in shown(replace(REPORT, quality=quality))
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])

@@ -105,7 +105,7 @@ def test_cosine_of_mean_vectors_leaves_padding_out():
             SimpleNamespace(boxes=torch.zeros(2, 4)),
             "logits or hidden states, found SimpleNamespace",
         ),
-        (torch.zeros(2, 1), "two classes or more, found one output"),
+        (torch.zeros(2, 1), "head with one output, found none: there is no decision"),
         (torch.zeros(2, 3, 4, 4), "found 4"),
         (SimpleNamespace(last_hidden_state=torch.zeros(2, 3, 4, 4)), "found 4"),
     ],
@@ -119,3 +119,47 @@ def test_a_bare_tensor_is_an_output():
     tensor = torch.zeros(2, 3)
     assert output_tensor(tensor) is tensor
     assert choose_metric(nn.Module(), tensor, labelled=True).name == "accuracy"
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "labelled", "wanted"),
+    [
+        (nn.Module(), (4, 3), True, "f1"),
+        (nn.Module(), (4, 3), True, "agreement"),
+        (nn.Module(), (4, 3), False, "kl"),
+        (nn.Module(), (4, 3), False, "cosine"),
+        (nn.Module(), (4, 1), True, "spearman"),
+        (LlamaForCausalLM(), (4, 5, 6), False, "perplexity"),
+        (LlamaForCausalLM(), (4, 5, 6), False, "agreement"),
+        (BertForTokens(), (4, 5, 6), False, "kl"),
+    ],
+)
+def test_the_metric_that_is_asked_for(model, shape, labelled, wanted):
+    outputs = SimpleNamespace(logits=torch.zeros(shape))
+    assert choose_metric(model, outputs, labelled=labelled, wanted=wanted).name == wanted
+
+
+def test_numbers_with_labels_are_held_against_them():
+    assert choose_metric(nn.Module(), torch.zeros(4, 1), labelled=True).name == "spearman"
+
+
+@pytest.mark.parametrize(
+    ("shape", "labelled", "wanted", "message"),
+    [
+        ((4, 3), False, "accuracy", r"tells classes with labels \(agreement, kl, cosine\), got"),
+        ((4, 3), True, "perplexity", r"tells classes \(accuracy, f1, agreement, kl, cosine\), got"),
+        ((4, 1), False, "cosine", r"tells a score \(none without labels\), got 'cosine'"),
+    ],
+)
+def test_metrics_that_do_not_fit(shape, labelled, wanted, message):
+    with pytest.raises(InputError, match=message):
+        choose_metric(nn.Module(), torch.zeros(shape), labelled=labelled, wanted=wanted)
+
+
+def test_the_names_are_those_of_the_configuration():
+    from typing import get_args, get_type_hints
+
+    from deepseek.quantization.config import QuantizeConfig
+    from deepseek.quantization.metrics import METRIC_NAMES
+
+    assert get_args(get_type_hints(QuantizeConfig)["metric"]) == METRIC_NAMES

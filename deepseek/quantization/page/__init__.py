@@ -1,0 +1,1 @@
+"""``report.html``: a report as a page that needs nothing but a browser."""

@@ -1,0 +1,1 @@
+"""Which layers stay in floating point so that the model keeps within its budget."""

@@ -1,0 +1,205 @@
+"""One method tried on a model: quantized, timed, measured, and searched where it loses too much."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import nn
+
+from deepseek.errors import GateError
+from deepseek.progress import Progress
+from deepseek.quantization.apply import LeftAlone
+from deepseek.quantization.batches import Batches
+from deepseek.quantization.config import QuantizeConfig
+from deepseek.quantization.methods import METHODS
+from deepseek.quantization.methods.method import Quantized
+from deepseek.quantization.quality import judge
+from deepseek.quantization.search.clock import Clock
+from deepseek.quantization.search.reference import Reference
+from deepseek.quantization.search.search import Found, find_kept, is_within
+from deepseek.quantization.search.sensitivity import Sensitivity, measure_sensitivity
+from deepseek.quantization.search.speed import Times, time_units
+from deepseek.quantization.search.state import SearchState, Tally, Trial
+from deepseek.quantization.search.units import Mixture, Unit, tensor_bytes, units_of
+
+__all__ = ["Attempt", "attempt"]
+
+_SLOWER = "it is not faster in INT8 here"
+_COSTLY = "in INT8 it costs too much"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """What a method made of a model.
+
+    Attributes:
+        method: Its name.
+        quantized: The model that was settled on.
+        sensitivity: Of units, the most sensitive first; empty where it was not measured.
+        times: Of units, in both forms.
+        trials: Models measured on the search data.
+        found: What the search ended with; None where there was none.
+    """
+
+    method: str
+    quantized: Quantized
+    sensitivity: tuple[Sensitivity, ...]
+    times: dict[str, Times]
+    trials: tuple[Trial, ...]
+    found: Found | None
+
+    @property
+    def last(self) -> Trial | None:
+        """What was measured of the model that was settled on."""
+        return next((t for t in self.trials if self.found and set(t.kept) == self.found.kept), None)
+
+
+def attempt(
+    method: str,
+    original: nn.Module,
+    calibration: Batches,
+    config: QuantizeConfig,
+    *,
+    reference: Reference | None,
+    state: SearchState,
+    clock: Clock,
+    progress: Progress,
+) -> Attempt:
+    """Try a method.
+
+    Args:
+        method: Its name.
+        original: In floating point.
+        calibration: To calibrate and to search on.
+        config: What was asked for.
+        reference: The original on that data; None for no search.
+        state: What an interrupted search has found out.
+        clock: Of the time that may be spent.
+        progress: Told how far it has come.
+
+    Raises:
+        InputError: The model cannot be quantized.
+        GateError: No layer is faster when it is quantized, and size alone was not asked for.
+    """
+    whole = METHODS[method](original, calibration, config, progress)
+    units = units_of(original, whole)
+    times = _times(method, original, whole, units, calibration, state, progress)
+    slower = set() if config.smallest else {n for n, t in times.items() if t.after >= t.before}
+    if len(slower) == len(units):
+        raise GateError(
+            f"expected layers that are faster quantized by {method} on this machine, found none of "
+            f"{len(units)}",
+            hint="--smallest quantizes them for their size alone",
+        )
+    mixture = Mixture(original, whole.model, units)
+    job = _Job(method, original, config, units, mixture, reference, state, clock, progress)
+    ranking, found = job.search(frozenset(slower), calibration)
+    kept = found.kept if found else frozenset(slower)
+    return Attempt(
+        method=method,
+        quantized=_settled(whole, units, mixture, kept, slower),
+        sensitivity=ranking,
+        times=times,
+        trials=tuple(state.trials.get(method, ())),
+        found=found,
+    )
+
+
+def _times(
+    method: str,
+    original: nn.Module,
+    whole: Quantized,
+    units: Sequence[Unit],
+    calibration: Batches,
+    state: SearchState,
+    progress: Progress,
+) -> dict[str, Times]:
+    """Measured once: a search that goes on must not find other layers slow than it did before."""
+    if method not in state.times:
+        found = time_units(original, whole.model, units, calibration, progress)
+        state.times[method] = {n: (t.before, t.after) for n, t in found.items()}
+    return {name: Times(*pair) for name, pair in state.times[method].items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A search in the making."""
+
+    method: str
+    original: nn.Module
+    config: QuantizeConfig
+    units: Sequence[Unit]
+    mixture: Mixture
+    reference: Reference | None
+    state: SearchState
+    clock: Clock
+    progress: Progress
+
+    def search(
+        self, slower: frozenset[str], batches: Batches
+    ) -> tuple[tuple[Sensitivity, ...], Found | None]:
+        if self.reference is None:
+            return (), None
+        fits = self.measure(slower).within
+        if fits and self.config.search != "always":
+            return (), Found(kept=slower, stopped="whole")
+        ranking = measure_sensitivity(
+            self.original,
+            self.mixture,
+            self.units,
+            batches,
+            tally=self.state.tallies.setdefault(self.method, Tally()),
+            state=self.state,
+            clock=self.clock,
+            progress=self.progress,
+        )
+        if fits:
+            return ranking, Found(kept=slower, stopped="whole")
+        return ranking, find_kept(slower, ranking, self.measure, self.clock)
+
+    def measure(self, kept: frozenset[str]) -> Trial:
+        """Measure the model that keeps these units, unless that was done before."""
+        trials = self.state.trials.setdefault(self.method, [])
+        known = next((trial for trial in trials if set(trial.kept) == kept), None)
+        if known is not None:
+            return known
+        assert self.reference is not None
+        stage = f"trying {len(self.units) - len(kept)} of {len(self.units)} in INT8"
+        model = self.mixture.quantize({unit.name for unit in self.units} - kept)
+        comparison = self.reference.compare(model, self.progress, stage)
+        quality = judge(comparison, max_drop=self.config.max_drop, seed=self.config.seed)
+        trial = Trial(
+            kept=tuple(sorted(kept)),
+            drop=quality.drop,
+            low=quality.drop_interval.low,
+            high=quality.drop_interval.high,
+            within=is_within(quality),
+            size=tensor_bytes(model),
+            seconds=comparison.seconds_after,
+        )
+        trials.append(trial)
+        if len(trials) > 1:  # a first one alone is not worth a file
+            self.state.save()
+        return trial
+
+
+def _settled(
+    whole: Quantized,
+    units: Sequence[Unit],
+    mixture: Mixture,
+    kept: frozenset[str],
+    slower: set[str],
+) -> Quantized:
+    """The model of the units that are not kept, and the reasons why the others are."""
+    model = mixture.quantize({unit.name for unit in units} - kept)
+    reasons = {
+        layer: _SLOWER if unit.name in slower else _COSTLY
+        for unit in units
+        if unit.name in kept
+        for layer in unit.layers
+    }
+    return replace(
+        whole,
+        model=model,
+        layers=[layer for layer in whole.layers if layer.name not in reasons],
+        left_alone=[*whole.left_alone, *(LeftAlone(name, why) for name, why in reasons.items())],
+    )
