@@ -16,6 +16,7 @@ from deepseek.compiler.rewrite.clean import (
     fold_constants,
     is_kept,
     join_views,
+    loosen_views,
     merge_equals,
 )
 from deepseek.compiler.rewrite.embeddings import find_embeddings
@@ -82,6 +83,7 @@ def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ..
         find_norms,
         find_softmax,
         join_pointwise,
+        loosen_views,
     )
 
 
