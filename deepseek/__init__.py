@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from deepseek.compiler.compile import compile  # noqa: A004 - as in torch
+    from deepseek.compiler.explain import explain
     from deepseek.errors import DeepseekError, GateError, InputError
     from deepseek.formats.config import ConvertConfig
     from deepseek.formats.convert import convert
@@ -27,6 +28,7 @@ _HOMES = {
     "__version__": "deepseek.versions",
     "compile": "deepseek.compiler.compile",
     "convert": "deepseek.formats.convert",
+    "explain": "deepseek.compiler.explain",
     "load": "deepseek.formats.model",
     "quantize": "deepseek.quantization.quantize",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "__version__",
     "compile",
     "convert",
+    "explain",
     "load",
     "quantize",
 ]

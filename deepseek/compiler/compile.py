@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
+from deepseek.compiler import diagnostics
 from deepseek.compiler.caches import CannotFlattenError, adopt
 from deepseek.compiler.capture import Inputs, capture, flatten
 from deepseek.compiler.program import Program
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PRECISIONS", "Compilation", "CompiledModel", "compile"]
 
-PRECISIONS = ("fp32", "int8")
-"""How linear layers compute: as the model is, or with INT8 weights and activations."""
+PRECISIONS = ("fp32", "bf16", "int8")
+"""How linear layers compute: as the model is, in bf16, or with INT8 weights and activations."""
 
 _MOST_GRAPHS = 16
 _log = logging.getLogger("deepseek.compiler")
@@ -121,10 +122,14 @@ class CompiledModel:
         except Exception as error:  # noqa: BLE001 - torch.export raises anything
             self._refuse(str(error).strip().partition("\n")[0])
             return None
-        passes = rewrite(captured.graph, captured.constants, self._packing)
+        captured_in = time.perf_counter() - begin
+        passes = rewrite(
+            captured.graph, captured.constants, self._packing, texts=diagnostics.wants_graphs()
+        )
         program = Program(captured.graph, captured.inputs, captured.constants)
         compilation = Compilation(captured, program, passes, time.perf_counter() - begin)
         self.compilations.append(compilation)
+        diagnostics.tell(type(self.model).__name__, captured_in, compilation.seconds, passes)
         return compilation
 
     def _refuse(self, reason: str) -> None:
@@ -137,8 +142,9 @@ def compile(model: torch.nn.Module, precision: str = "fp32") -> Any:  # noqa: A0
 
     Args:
         model: In evaluation mode. On a CUDA device it is left to torch.compile.
-        precision: ``fp32`` leaves numbers as they are; ``int8`` multiplies linear layers in INT8,
-            weights rounded per channel, activations per token while running.
+        precision: ``fp32`` leaves numbers as they are; ``bf16`` rounds what linear layers and
+            attention read, and leaves norms, softmax and sums in fp32; ``int8`` multiplies linear
+            layers in INT8, weights rounded per channel, activations per token while running.
 
     Returns:
         A :class:`CompiledModel`: called as the model is.
@@ -146,6 +152,7 @@ def compile(model: torch.nn.Module, precision: str = "fp32") -> Any:  # noqa: A0
     Raises:
         InputError: The precision is unknown.
     """
+    diagnostics.listen()
     if precision not in PRECISIONS:
         raise InputError(f"expected a precision of {PRECISIONS}, got {precision!r}")
     parameter = next(model.parameters(), None)

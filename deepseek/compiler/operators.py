@@ -41,17 +41,21 @@ class Operator:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Linear(Operator):
-    """``act(x @ weight.T + bias) * multiply + residual``."""
+    """``act(x @ weight.T + bias) * multiply + residual``, in another dtype than ``x`` if given."""
 
     weight: PackedWeight
     bias: Tensor | None = None
     activation: str | None = None
+    dtype: torch.dtype | None = None
 
     def __call__(
         self, x: Tensor, residual: Tensor | None = None, multiply: Tensor | None = None
     ) -> Tensor:
         """``(..., K)`` to ``(..., N)``; the others are of that shape."""
-        return linear(x, self.weight, self.bias, self.activation, residual, multiply)
+        out = None
+        if self.dtype is not None:
+            out = x.new_empty((*x.shape[:-1], self.weight.features), dtype=self.dtype)
+        return linear(x, self.weight, self.bias, self.activation, residual, multiply, out)
 
     def describe(self) -> str:
         """The number format, the sizes, and what is fused into it."""

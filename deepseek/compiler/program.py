@@ -92,19 +92,18 @@ class Program:
 
     Attributes:
         graph: What runs.
+        constants: The tensors of its placeholders that are known.
     """
 
     def __init__(self, graph: Graph, inputs: Sequence[Node], constants: dict[Node, Tensor]) -> None:
         self.graph = graph
         self._code = GraphModule(torch.nn.Module(), graph).forward
         placeholders = [node for node in graph.nodes if node.op == "placeholder"]
-        self._constants = {
-            place: constants[node] for place, node in enumerate(placeholders) if node in constants
-        }
+        self.constants = {node: constants[node] for node in placeholders if node in constants}
         self._places = [placeholders.index(node) for node in inputs]
         self._blank: list[Any] = [None] * len(placeholders)
-        for place, tensor in self._constants.items():
-            self._blank[place] = tensor
+        for node, tensor in self.constants.items():
+            self._blank[placeholders.index(node)] = tensor
         self._arena: Arena | None = None
         self._records: dict[Hashable, Record | None] = {}
         self._seen: set[Hashable] = set()

@@ -20,6 +20,7 @@ from deepseek.kernels import parallel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from deepseek.compiler.arena import Arena
     from deepseek.kernels.parallel import Launch
@@ -66,16 +67,18 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        # entered again within itself for an operator that is made of others
+        self._listening: list[AbstractContextManager[None]] = []
 
     def __enter__(self) -> Self:
-        self._listening = parallel.listening(self.steps.append)
-        self._listening.__enter__()
+        self._listening.append(parallel.listening(self.steps.append))
+        self._listening[-1].__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *failure: Any) -> None:  # noqa: PYI036 - as torch has it
         super().__exit__(*failure)  # type: ignore[no-untyped-call]
-        self._listening.__exit__(*failure)
+        self._listening.pop().__exit__(*failure)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

@@ -79,8 +79,6 @@ def _same(function: str, *names: str) -> Reader:
     """Operands brought to the result's dtype."""
 
     def reader(w: Writer, a: Arguments, dtype: torch.dtype) -> int:
-        if dtype == torch.bool and function in ("neg", "abs", "relu"):
-            raise UnsupportedError(function)  # torch refuses it
         return w.step(function, [w.operand(a[name]) for name in names], dtype)
 
     return reader
@@ -112,8 +110,6 @@ def _sum(function: str) -> Reader:
     """``self + alpha * other``, ``-`` for ``sub``, and the sides exchanged for ``rsub``."""
 
     def reader(w: Writer, a: Arguments, dtype: torch.dtype) -> int:
-        if function != "add" and (_is_bool(a["self"]) or _is_bool(a["other"])):
-            raise UnsupportedError(function)  # torch refuses it
         left, right = w.operand(a["self"]), w.operand(a["other"])
         alpha = a["alpha"]
         if function == "rsub":
@@ -127,11 +123,6 @@ def _sum(function: str) -> Reader:
         return w.step("add_product", [left, right, factor], dtype)
 
     return reader
-
-
-def _is_bool(argument: object) -> bool:
-    value = argument.meta.get("val") if isinstance(argument, Node) else argument
-    return isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
 
 
 def _compared(function: str) -> Reader:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
     from deepseek.compiler.rewrite.passes import Constants
 
-__all__ = ["drop_idle", "fold_constants", "is_kept", "join_views", "merge_equals"]
+__all__ = [
+    "drop_idle", "fold_constants", "is_kept", "join_views", "loosen_views", "merge_equals",
+]  # fmt: skip
 
 _aten = torch.ops.aten
 _END = 2**63 - 1
@@ -63,6 +65,24 @@ def join_views(graph: Graph, _constants: Constants) -> None:
             source, sizes = node.args[0].args[0], operands(node)[1]
             replace(node, _aten.reshape.default, source, sizes)
     drop_idle(graph, _constants)
+
+
+def loosen_views(graph: Graph, _constants: Constants) -> None:
+    """Let views copy where they must: kernels need not lay out results as ATen does.
+
+    That makes a difference only to a graph that changes a tensor through a view of it.
+    """
+    nodes = [node for node in graph.nodes if node.op == "call_function"]
+    if any(_changes(node) for node in nodes):
+        return
+    for node in nodes:
+        if calls(node, _aten.view.default):
+            replace(node, _aten.reshape.default, *operands(node))
+
+
+def _changes(node: Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and bool(schema.is_mutable)
 
 
 def _never_random(node: Node) -> bool:
@@ -130,10 +150,7 @@ _IDLE: dict[Any, Callable[[Node], bool]] = {
 
 def is_kept(node: Node) -> bool:
     """Whether a call without users must stay: it changes a tensor."""
-    if node.op in ("placeholder", "output"):
-        return True
-    schema = getattr(node.target, "_schema", None)
-    return schema is not None and schema.is_mutable
+    return node.op in ("placeholder", "output") or _changes(node)
 
 
 def fold_constants(graph: Graph, constants: Constants) -> None:

@@ -42,14 +42,22 @@ def _pack_int8(weight: Tensor) -> PackedWeight:
     return pack_int8(*quantize_weight(weight.float()), rounding="asymmetric")
 
 
-_PACKERS: dict[str, Callable[[Tensor], PackedWeight]] = {"fp32": pack_weight, "int8": _pack_int8}
+def _pack_bf16(weight: Tensor) -> PackedWeight:
+    return pack_weight(weight.bfloat16())
+
+
+_PACKERS: dict[str, Callable[[Tensor], PackedWeight]] = {
+    "fp32": pack_weight,
+    "bf16": _pack_bf16,
+    "int8": _pack_int8,
+}
 
 
 class Packing:
     """How the weights of linear layers are stored; graphs of one model share what was packed.
 
     Args:
-        precision: ``fp32`` or ``int8``.
+        precision: ``fp32``, ``bf16`` or ``int8``.
     """
 
     def __init__(self, precision: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from deepseek.compiler.listing import listing
 from deepseek.compiler.nodes import value_of
 from deepseek.compiler.pointwise import fuse_pointwise
 from deepseek.compiler.rewrite.activations import find_activations
@@ -16,11 +17,13 @@ from deepseek.compiler.rewrite.clean import (
     fold_constants,
     is_kept,
     join_views,
+    loosen_views,
     merge_equals,
 )
 from deepseek.compiler.rewrite.embeddings import find_embeddings
 from deepseek.compiler.rewrite.epilogues import fuse_epilogues
 from deepseek.compiler.rewrite.linears import Packing, find_linears, join_linears
+from deepseek.compiler.rewrite.precision import round_products
 from deepseek.compiler.rewrite.rotations import find_rotary
 from deepseek.compiler.rewrite.rows import find_norms, find_softmax
 
@@ -81,12 +84,14 @@ def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ..
         find_embeddings,
         find_norms,
         find_softmax,
+        *((round_products,) if packing.precision == "bf16" else ()),
         join_pointwise,
+        loosen_views,
     )
 
 
-PASSES = tuple(each.__name__.strip("_") for each in passes_for(Packing("fp32")))
-"""Names of the passes, in their order."""
+PASSES = tuple(each.__name__.strip("_") for each in passes_for(Packing("bf16")))
+"""Names of the passes, in their order; products are rounded only in bf16."""
 
 
 def rewrite(
@@ -106,7 +111,7 @@ def rewrite(
         each(graph, constants)
         verify(graph)
         nodes = sum(node.op == "call_function" for node in graph.nodes)
-        text = str(graph) if texts else ""
+        text = listing(graph) if texts else ""
         passed.append(Passed(each.__name__.strip("_"), nodes, text))
     for node in [node for node in constants if not node.users]:
         del constants[node]

@@ -1,0 +1,112 @@
+"""Puts linear layers and attention into bf16; norms, softmax and sums of residuals stay in fp32.
+
+Activations are rounded where a product begins. A kernel whose result is only read so gives it in
+bf16 at once, and what attention gives is not widened for a product that rounds it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace as changed
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from deepseek.compiler.nodes import calls, dtype_of, value_of
+from deepseek.compiler.operators import Attention, Linear, Norm
+from deepseek.compiler.rewrite.clean import is_kept
+
+if TYPE_CHECKING:
+    from torch.fx import Graph, Node
+
+    from deepseek.compiler.rewrite.passes import Constants
+
+__all__ = ["round_products"]
+
+_aten = torch.ops.aten
+_CAST = _aten.to.dtype
+_VIEWS = (
+    _aten.view.default, _aten.reshape.default, _aten.transpose.int, _aten.permute.default,
+    _aten.slice.Tensor, _aten.unsqueeze.default, _aten.squeeze.dim, _aten.select.int,
+    _aten.flatten.using_ints, _aten.contiguous.default,
+)  # fmt: skip
+
+
+def round_products(graph: Graph, _constants: Constants) -> None:
+    """Let every linear layer with a bf16 weight, and all attention, compute in bf16."""
+    casts: dict[Node, Node] = {}
+    for node in list(graph.nodes):
+        if node.op != "call_function" or dtype_of(node) != torch.float32:
+            continue
+        if isinstance(node.target, Linear) and node.target.weight.dtype == torch.bfloat16:
+            node.target = changed(node.target, dtype=torch.float32)
+            node.update_arg(0, _rounded(node.args[0], casts))
+        elif isinstance(node.target, Attention):
+            for place in range(3):
+                node.update_arg(place, _rounded(node.args[place], casts))
+            _widen_after(node)
+    for node in list(graph.nodes):
+        _give_rounded(node)
+    graph.eliminate_dead_code(is_kept)
+
+
+def _rounded(x: Any, casts: dict[Node, Node]) -> Node:
+    """What is given in bf16, rounded once for all that read it."""
+    if dtype_of(x) == torch.bfloat16:
+        node: Node = x
+        return node
+    if x not in casts:
+        begin = x.next
+        while begin.op == "placeholder":
+            begin = begin.next
+        with x.graph.inserting_before(begin):
+            casts[x] = x.graph.call_function(_CAST, (x, torch.bfloat16))
+        casts[x].meta["val"] = value_of(x).to(torch.bfloat16)
+    return casts[x]
+
+
+def _widen_after(node: Node) -> None:
+    value = value_of(node)
+    with node.graph.inserting_after(node):
+        wide = node.graph.call_function(_CAST, (node, torch.float32))
+    wide.meta["val"] = value
+    node.replace_all_uses_with(wide, delete_user_cb=lambda user: user is not wide)
+    node.meta["val"] = value.to(torch.bfloat16)
+
+
+def _give_rounded(node: Node) -> None:
+    """Give the result of a kernel in bf16 where nothing reads it otherwise."""
+    if node.op != "call_function" or dtype_of(node) != torch.float32 or not _read_rounded(node):
+        return
+    target: Any = node.target
+    if isinstance(target, Linear) and target.dtype is not None and len(node.args) == 1:
+        node.target = changed(target, dtype=None)
+        _round_views(node)
+    elif isinstance(target, Norm) and target.dtype is None:
+        node.target = changed(target, dtype=torch.bfloat16)
+        _round_views(node)
+    elif calls(node, _CAST) and dtype_of(node.args[0]) == torch.bfloat16:
+        _round_views(node)
+        node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]  # a node
+
+
+def _read_rounded(node: Node) -> bool:
+    """Whether all that becomes of a result, views aside, is that it is rounded to bf16."""
+    return bool(node.users) and all(
+        _rounds(user) or (calls(user, *_VIEWS) and _read_rounded(user)) for user in node.users
+    )
+
+
+def _rounds(node: Node) -> bool:
+    return calls(node, _CAST) and dtype_of(node) == torch.bfloat16
+
+
+def _round_views(node: Node) -> None:
+    """Views of a result that is in bf16 now need no rounding."""
+    value = value_of(node)
+    node.meta["val"] = value.to(torch.bfloat16)
+    for user in list(node.users):
+        if _rounds(user):
+            user.replace_all_uses_with(node)
+            node.graph.erase_node(user)
+        else:
+            _round_views(user)

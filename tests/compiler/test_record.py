@@ -1,0 +1,85 @@
+"""What is recorded of a run is all that it did."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from deepseek.compiler.arena import Arena, contiguous_stride
+from deepseek.compiler.operators import Softmax
+from deepseek.compiler.record import CannotRecordError, OperatorCall, Recorder
+from deepseek.kernels.parallel import Launch
+
+aten = torch.ops.aten
+
+
+def recorded(run: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Recorder, Tensor, Tensor]:
+    arena = Arena()
+    given = arena.empty(x.shape, contiguous_stride(x.shape), x.dtype).copy_(x)
+    recorder = Recorder(arena)
+    with torch.no_grad(), recorder:
+        result = run(given)
+    return recorder, given, result
+
+
+def test_kernels_are_noted_after_an_operator_that_is_made_of_others() -> None:
+    softmax = Softmax()
+    recorder, _, _ = recorded(
+        lambda x: softmax(aten.reshape_as.default(aten.flatten.using_ints(x, 0, 1), x)),
+        torch.randn(2, 3, 8),
+    )
+    assert [type(step) for step in recorder.steps] == [Launch]
+
+
+def test_nothing_is_noted_after_a_run() -> None:
+    recorder, given, _ = recorded(lambda x: aten.flatten.using_ints(x, 0, 1), torch.randn(2, 3, 8))
+    Softmax()(given)
+    assert recorder.steps == []
+
+
+def test_steps_compute_again_from_what_the_input_holds_then() -> None:
+    recorder, given, result = recorded(lambda x: (x * 2).sum(0).cos(), torch.randn(3, 4))
+    other = torch.randn(3, 4)
+    given.copy_(other)
+    for step in recorder.steps:
+        assert isinstance(step, OperatorCall)
+        step.run()
+    torch.testing.assert_close(result, (other * 2).sum(0).cos())
+
+
+def test_several_results_are_computed_again() -> None:
+    recorder, given, values = recorded(lambda x: torch.topk(x, 2)[0], torch.randn(3, 4))
+    other = torch.randn(3, 4)
+    given.copy_(other)
+    for step in recorder.steps:
+        assert isinstance(step, OperatorCall)
+        step.run()
+    torch.testing.assert_close(values, torch.topk(other, 2)[0])
+
+
+def test_what_depends_on_no_input_is_computed_once() -> None:
+    recorder, _, _ = recorded(lambda x: torch.arange(4) + torch.ones(4), torch.randn(3, 4))
+    assert recorder.steps == []
+    assert recorder.kept
+
+
+def test_views_are_no_steps() -> None:
+    recorder, _, _ = recorded(lambda x: x.t()[1:].unsqueeze(0), torch.randn(3, 4))
+    assert recorder.steps == []
+
+
+@pytest.mark.parametrize(
+    "run",
+    [lambda x: x.nonzero(), lambda x: x[x > 0], lambda x: torch.tensor(x.sum().item())],
+    ids=["nonzero", "mask", "item"],
+)
+def test_what_follows_from_content_is_refused(run: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(CannotRecordError, match="depends on what its input holds"):
+        recorded(run, torch.randn(3, 4))
+
+
+def test_a_change_of_a_tensor_that_is_not_the_programs_own_is_refused() -> None:
+    outside = torch.zeros(3)
+    with pytest.raises(CannotRecordError, match="not the program's own"):
+        recorded(outside.add_, torch.ones(3))
