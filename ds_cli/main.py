@@ -18,12 +18,14 @@ from ds_cli.console import Talk
 from ds_cli.outcome import ExitCode
 
 __all__ = [
-    "COMMANDS", "GROUPS", "convert", "data", "doctor", "load", "main", "quantize", "run", "train",
+    "COMMANDS", "GROUPS", "compile", "convert", "data", "doctor", "load", "main", "quantize",
+    "run", "train",
 ]  # fmt: skip
 
 # Every command with its one line of help. The module is ds_cli.commands.<name>, a dot between two
 # words; it is imported when the command is called, and not before.
 COMMANDS = {
+    "compile": "Compile a model into a program of kernels, and prove the result.",
     "convert": "Turn a checkpoint into another format, and prove the result.",
     "data inspect": "Say what a packed data set holds, and whether it is whole.",
     "data pack": "Turn files into a data set that is read without being copied.",
@@ -153,6 +155,7 @@ def _stand_alone(name: str, arguments: list[str] | None = None) -> None:
     _end_process(_app_of(name, stand_alone=True), f"deepseek-{name}", arguments)
 
 
+compile = partial(_stand_alone, "compile")  # noqa: A001 - the name of its program
 convert = partial(_stand_alone, "convert")
 data = partial(_stand_alone, "data")
 doctor = partial(_stand_alone, "doctor")

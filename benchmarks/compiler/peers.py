@@ -39,7 +39,7 @@ def inductor(model: nn.Module, _name: str) -> Run:
     import torch._inductor.config as settings
 
     settings.freezing = True
-    torch._dynamo.reset()
+    torch.compiler.reset()
     return eager(torch.compile(model, dynamic=False), _name)
 
 
@@ -67,7 +67,8 @@ def _exported(name: str) -> Path:
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _First(make(name, "eager"), list(inputs)), tuple(inputs.values()), str(file),
-            input_names=list(inputs), output_names=["out"], dynamic_axes=axes, opset_version=17, dynamo=False,
+            input_names=list(inputs), output_names=["out"], dynamic_axes=axes, opset_version=17,
+            dynamo=False,
         )  # fmt: skip
     logging.disable(logging.NOTSET)
     return file
@@ -135,4 +136,3 @@ PEERS: dict[str, dict[str, Callable[[nn.Module, str], Run]]] = {
     "int8": {"eager int8": eager_int8, "onnxruntime int8": onnxruntime_int8},
 }
 """Precision -> name -> a function of the model that returns how to run it."""
-

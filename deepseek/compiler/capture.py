@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.export import Dim
 from torch.utils import _pytree as pytree
 
+from deepseek.compiler.caches import among, register
 from deepseek.compiler.guards import Guards
 from deepseek.errors import InputError
 
@@ -56,7 +57,12 @@ class Inputs:
 
 
 def flatten(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Inputs:
-    """The arguments of a call, flat."""
+    """The arguments of a call, flat.
+
+    Raises:
+        CannotFlattenError: There is a cache of keys and values of a kind that has no tree.
+    """
+    register()
     leaves, tree = pytree.tree_flatten((args, kwargs))
     return Inputs(tuple(leaves), tree)
 
@@ -94,8 +100,7 @@ def capture(model: torch.nn.Module, inputs: Inputs) -> Captured:
         Exception: Whatever torch.export raises of a model that it cannot take.
     """
     args, kwargs = pytree.tree_unflatten(inputs.leaves, inputs.tree)
-    dynamic = [_free(leaf) for leaf in inputs.leaves]
-    free_args, free_kwargs = pytree.tree_unflatten(dynamic, inputs.tree)
+    free_args, free_kwargs = _described(inputs.tree, map(_free, inputs.leaves))
     with torch.no_grad(), warnings.catch_warnings(), _quiet():
         warnings.simplefilter("ignore")
         exported = torch.export.export(
@@ -108,15 +113,19 @@ def _free(leaf: Any) -> dict[int, Any] | None:
     return dict.fromkeys(range(leaf.dim()), Dim.AUTO) if isinstance(leaf, Tensor) else None
 
 
+def _described(tree: Any, leaves: Iterator[Any]) -> Any:
+    """A tree of descriptions: what is no plain container becomes a list, as torch.export asks."""
+    if tree.is_leaf():
+        return next(leaves)
+    parts = [_described(child, leaves) for child in tree.children()]
+    if tree.type is dict:
+        return dict(zip(tree.context, parts, strict=True))
+    return tuple(parts) if tree.type is tuple else parts
+
+
 def _shapes(model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Positional specifications first, as torch.export takes them where there are no names."""
-    bound = inspect.signature(model.forward).bind(*args, **kwargs)
-    return dict(bound.arguments) | {
-        key: value
-        for name, parameter in bound.signature.parameters.items()
-        if parameter.kind is inspect.Parameter.VAR_KEYWORD
-        for key, value in bound.arguments.get(name, {}).items()
-    }
+    """Specifications by the names of the model's parameters, as torch.export takes them."""
+    return dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
 
 
 @contextmanager
@@ -142,6 +151,8 @@ def _changes_something(node: Node) -> bool:
 def _captured(exported: Any, inputs: Inputs) -> Captured:
     if any(_changes_something(node) for node in exported.graph.nodes):
         exported = exported.run_decompositions({})  # the same operators, but for those in place
+    if among(exported.call_spec.in_spec) > among(exported.call_spec.out_spec):
+        raise InputError("expected a model that returns its cache, got one that keeps it")
     signature = exported.graph_signature
     changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
     if changed:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
+from deepseek.compiler.caches import CannotFlattenError, adopt
 from deepseek.compiler.capture import Inputs, capture, flatten
 from deepseek.compiler.program import Program
 from deepseek.compiler.rewrite import rewrite
@@ -71,13 +72,21 @@ class CompiledModel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """What the model returns for the same arguments."""
-        inputs = flatten(args, kwargs)
+        try:
+            inputs = flatten(args, kwargs)
+        except CannotFlattenError:
+            return self._uncompiled(args, kwargs)
         compilation = self._find(inputs)
         if compilation is None:
-            with torch.no_grad():
-                return self.model(*args, **kwargs)
+            return self._uncompiled(args, kwargs)
         outputs = compilation.program(inputs.tensors)
-        return pytree.tree_unflatten(outputs, compilation.captured.result)
+        result = pytree.tree_unflatten(outputs, compilation.captured.result)
+        adopt((*args, *kwargs.values()), result)
+        return result
+
+    def _uncompiled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with torch.no_grad():
+            return self.model(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)

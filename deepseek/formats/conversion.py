@@ -13,7 +13,7 @@ from deepseek.formats.target import Target
 from deepseek.formats.writers.job import PlannedFile
 from deepseek.versions import versions
 
-__all__ = ["Conversion", "WrittenFile"]
+__all__ = ["Conversion", "WrittenFile", "parity_document"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +69,7 @@ class Conversion:
             "kept": self.kept,
             "source": self._source(),
             "target": self._target(),
-            "parity": None if self.parity is None else _parity(self.parity),
+            "parity": None if self.parity is None else parity_document(self.parity),
             "notes": list(self.notes),
             "seconds": dict(self.seconds),
             "versions": versions(),
@@ -107,7 +107,8 @@ def _planned(file: PlannedFile) -> dict[str, Any]:
     return {"name": file.name, "bytes": file.bytes, "tensors": tensors}
 
 
-def _parity(parity: Parity) -> dict[str, Any]:
+def parity_document(parity: Parity) -> dict[str, Any]:
+    """A comparison as plain JSON values."""
     tensors = parity.tensors
     return {
         "passed": parity.passed,

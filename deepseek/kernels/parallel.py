@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from deepseek.kernels.jit import Kernel
 
 __all__ = [
-    "HEADER", "Launch", "fork_join_address", "listening", "run", "threads", "worker_address",
+    "HEADER", "Launch", "fork_join_address", "listened", "listening", "run", "threads",
+    "worker_address",
 ]  # fmt: skip
 
 HEADER = struct.Struct("=qqqq32x")
@@ -105,6 +106,11 @@ def listening(listener: Callable[[Launch], None]) -> Iterator[None]:
         yield
     finally:
         _listeners.listener = before
+
+
+def listened() -> bool:
+    """Whether launches of this thread are told to anybody."""
+    return getattr(_listeners, "listener", None) is not None
 
 
 def run(

@@ -1,16 +1,15 @@
 """What ``deepseek convert`` shows: files, comparison, notes, time."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Iterator
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.constrain import Constrain
-from rich.table import Table
 from rich.text import Text
 
 from deepseek.formats.conversion import Conversion
-from deepseek.formats.parity import OutputParity, TensorParity
+from deepseek.formats.parity import TensorParity
 from deepseek.units import format_bytes, format_seconds
+from ds_cli.views.parity import folded, parity_table, plain_table
 
 __all__ = ["conversion_view"]
 
@@ -38,15 +37,15 @@ def _headline(conversion: Conversion) -> Iterator[RenderableType]:
     size = format_bytes(checkpoint.bytes)
     count = len(checkpoint.infos)
     read = f"{checkpoint.format}, {count} tensor{'' if count == 1 else 's'}, {size}"
-    yield _folded(f"{conversion.config.source}  ({read})")
-    yield _folded("-> ", (str(target.dest), "bold"), f"  ({', '.join(facts)})")
+    yield folded(f"{conversion.config.source}  ({read})")
+    yield folded("-> ", (str(target.dest), "bold"), f"  ({', '.join(facts)})")
     for note in conversion.notes:
-        yield _folded((f"note: {note}", "dim"))
+        yield folded((f"note: {note}", "dim"))
     yield Text()
 
 
 def _files(conversion: Conversion) -> Iterator[RenderableType]:
-    table = _table("file", "size", numbers=("size",))
+    table = plain_table("file", "size", numbers=("size",))
     for file in conversion.files:
         table.add_row(file.name, format_bytes(file.bytes))
     yield table
@@ -55,9 +54,9 @@ def _files(conversion: Conversion) -> Iterator[RenderableType]:
 
 def _plan(conversion: Conversion) -> Iterator[RenderableType]:
     for file in conversion.planned:
-        yield _folded((file.name, "bold"), f"  {format_bytes(file.bytes)}")
+        yield folded((file.name, "bold"), f"  {format_bytes(file.bytes)}")
         if file.tensors:
-            table = _table("tensor", "shape", "dtype", "size", numbers=("size",))
+            table = plain_table("tensor", "shape", "dtype", "size", numbers=("size",))
             for name, info in file.tensors.items():
                 shape = " x ".join(map(str, info.shape)) or "scalar"
                 dtype = str(info.dtype).removeprefix("torch.")
@@ -75,21 +74,8 @@ def _comparison(conversion: Conversion) -> Iterator[RenderableType]:
     if parity.tensors is not None:
         yield Text(_tensors(parity.tensors))
     if parity.outputs:
-        numbers = [name for name in _MEASURES if any(_MEASURES[name](o) for o in parity.outputs)]
-        table = _table("input", "output", *numbers, "", numbers=numbers)
-        for one in parity.outputs:
-            measured = (_MEASURES[name](one) for name in numbers)
-            table.add_row(one.shape, one.output, *measured, _mark(one))
-        yield table
+        yield parity_table(parity.outputs)
         yield Text()
-
-
-_MEASURES: dict[str, Callable[[OutputParity], str]] = {
-    "max abs": lambda one: f"{one.max_abs:.1e}",
-    "max rel": lambda one: f"{one.max_rel:.1e}",
-    "argmax": lambda one: "" if one.argmax is None else f"{one.argmax:.2%}",
-    "cosine": lambda one: "" if one.cosine is None else f"{one.cosine:.7f}",
-}
 
 
 def _tensors(tensors: TensorParity) -> str:
@@ -101,10 +87,6 @@ def _tensors(tensors: TensorParity) -> str:
     )
 
 
-def _mark(one: OutputParity) -> Text:
-    return Text("ok", "green") if one.passed else Text("missed", "bold red")
-
-
 def _verdict(conversion: Conversion) -> Iterator[RenderableType]:
     assert conversion.parity is not None
     if conversion.passed:
@@ -114,19 +96,5 @@ def _verdict(conversion: Conversion) -> Iterator[RenderableType]:
         yield Text(", ".join(stages), style="dim")
         return
     for miss in conversion.parity.misses:
-        yield _folded((f"missed: {miss}", "bold red"))
+        yield folded((f"missed: {miss}", "bold red"))
     yield Text("kept because of --allow_mismatch" if conversion.kept else "nothing was kept")
-
-
-def _table(*columns: str, numbers: Collection[str]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
-    return table
-
-
-def _folded(*parts: str | tuple[str, str]) -> Text:
-    """Text whose long words, paths above all, break at the edge instead of being cut."""
-    text = Text.assemble(*parts)
-    text.overflow = "fold"
-    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from torch import Tensor, is_grad_enabled
 from torch.compiler import is_compiling
 
 from deepseek.kernels.calls import keep
+from deepseek.kernels.parallel import listened
 from deepseek.kernels.target import current
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from torch._ops import OpOverload
 
     from deepseek.compiler.pointwise.expression import Expression
+    from deepseek.compiler.pointwise.launch import Launch
     from deepseek.kernels.target import Target
 
 __all__ = ["Operation", "Pointwise", "Ref"]
@@ -102,7 +105,7 @@ class Pointwise:
             call = keep(self._calls, look, self._prepared(operands))
         try:
             return call(*operands)
-        except OverflowError:  # a number that fp32 or int64 does not hold
+        except (OverflowError, struct.error):  # a number that fp32 or int64 does not hold
             return self.reference(*operands)
 
     def reference(self, *operands: Any) -> Tensor:
@@ -120,11 +123,17 @@ class Pointwise:
 
         return result.permute(self.order).contiguous().permute(inverse(self.order))
 
-    def _prepared(self, operands: Sequence[Any]) -> Callable[..., Tensor]:
+    def launch(self, operands: Sequence[Any]) -> Launch | None:
+        """How operands that look like these are computed; None where torch's operators have to.
+
+        The kernel is compiled if this is the first time that operands lie in memory like these.
+        """
         from deepseek.compiler.pointwise.launch import launch_for
 
-        target = self.target or current()
-        launch = launch_for(self.expression, operands, self.order, target)
+        return launch_for(self.expression, operands, self.order, self.target or current())
+
+    def _prepared(self, operands: Sequence[Any]) -> Callable[..., Tensor]:
+        launch = self.launch(operands)
         return self.reference if launch is None else launch.bound()
 
 
@@ -135,10 +144,10 @@ def _given(argument: object, values: Sequence[Any]) -> Any:
 def _look_of(operands: Sequence[Any]) -> Hashable:
     """What a prepared call depends on; None where torch has to see the call.
 
-    As :func:`deepseek.kernels.calls.needs_torch`, and for modes that watch each operator, in one
-    pass: on small operands it takes as long as the kernel.
+    As :func:`deepseek.kernels.calls.needs_torch`, and for modes that watch each operator unless
+    they watch kernels too, in one pass: on small operands it takes as long as the kernel.
     """
-    if is_compiling() or _modes() or _transform() is not None:
+    if is_compiling() or (_modes() and not listened()) or _transform() is not None:
         return None
     recording = is_grad_enabled()
     look: list[object] = []

@@ -1,7 +1,8 @@
 """The functions that steps apply, as they are emitted for whole vectors.
 
 fp32 operators of a program are never contracted: a product is rounded before it is added to, as
-torch does it, so that overflow and cancellation are the same.
+torch does it, so that overflow and cancellation are the same. bf16 is computed in fp32 and rounded
+after each operator; the rounding instruction of AVX-512 makes subnormal numbers zero.
 """
 
 from __future__ import annotations

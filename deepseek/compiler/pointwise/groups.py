@@ -43,10 +43,11 @@ def fuse_pointwise(graph: Graph) -> int:
     Returns:
         How many groups there are.
     """
+    _remove_no_casts(graph)
     fusable = {node: epoch for node, epoch in _epochs(graph) if _is_fusable(node)}
     groups = 0
     for node in reversed(list(graph.nodes)):
-        if node not in fusable or is_no_cast(node) or not _is_used(node):
+        if node not in fusable or not _is_used(node):
             continue
         order = memory_order(node.meta["val"])
         group = _grown(node, fusable)
@@ -54,6 +55,14 @@ def fuse_pointwise(graph: Graph) -> int:
             _replace(graph, group, order)
             groups += 1
     return groups
+
+
+def _remove_no_casts(graph: Graph) -> None:
+    """Take out casts to the dtype that their operand has: torch gives back the operand itself."""
+    for node in list(graph.nodes):
+        if is_no_cast(node):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
 
 
 def _is_used(node: Node) -> bool:
@@ -94,31 +103,37 @@ def _inputs_of(group: Iterable[Node]) -> list[Node]:
 
 def _grown(last: Node, fusable: dict[Node, int]) -> list[Node]:
     """The group that ends in a node, in the order of the graph."""
-    group = {last}
+    group, copied = {last}, set[Node]()
     waiting = _inputs_of([last])
     while waiting and len(group) < _MOST_NODES:
         node = waiting.pop()
         if node in group or fusable.get(node) != fusable[last]:
             continue
-        if not _joins(node, group, last, fusable):
+        alone = all(user in group - copied for user in node.users if not _only_asserts(user))
+        if not _joins(node, last, fusable, alone=alone):
             continue
         if len(_inputs_of(sorted([*group, node]))) <= _MOST_INPUTS:
             group.add(node)
+            if not alone:
+                copied.add(node)
             waiting += _inputs_of([node])
     return sorted(group)
 
 
-def _joins(node: Node, group: set[Node], last: Node, fusable: dict[Node, int]) -> bool:
-    """Whether a node is better computed in the group than before it."""
+def _joins(node: Node, last: Node, fusable: dict[Node, int], *, alone: bool) -> bool:
+    """Whether a node is better computed in a group than before it.
+
+    ``alone`` says that nothing else needs it: what a copied node needs, its other copies need too.
+    """
     value = node.meta["val"]
     whole = same_shape(value, last.meta["val"])
     once_a_row = not value.dim() or (isinstance(value.shape[-1], int) and value.shape[-1] == 1)
     cheap = is_cheap(node)
     if not (whole or once_a_row or cheap):
         return False
-    users = [user for user in node.users if not _only_asserts(user)]
-    if all(user in group for user in users):
+    if alone:
         return True
+    users = [user for user in node.users if not _only_asserts(user)]
     wide = [x for x in _inputs_of([node]) if isinstance(x.meta["val"], Tensor)]
     return cheap and len(wide) <= 1 and all(fusable.get(x) == fusable[last] for x in users)
 

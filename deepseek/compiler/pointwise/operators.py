@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["READERS", "is_cast", "is_no_cast", "read"]
 
 _FLOATS = (torch.float32, torch.bfloat16)
+_COPY = torch.ops.aten._to_copy.default  # noqa: SLF001 - an operator's name
 _MOST = 8  # the highest power that repeated products give within 2e-6
 
 
@@ -50,11 +51,18 @@ def is_cast(node: Node) -> bool:
 
 
 def is_no_cast(node: Node) -> bool:
-    """Whether a cast is to the dtype that its operand has, which may be the result then."""
-    if not is_cast(node):
+    """Whether a cast gives back its operand: the dtype is the same, and no copy is asked for."""
+    if not is_cast(node) or node.target is _COPY:
         return False
-    source = node.args[0]
-    return isinstance(source, Node) and bool(source.meta["val"].dtype == node.meta["val"].dtype)
+    assert isinstance(node.target, OpOverload)
+    given = _bound(node.target, node)
+    source, value = given["self"], node.meta.get("val")
+    before = source.meta.get("val") if isinstance(source, Node) else None
+    if given.get("copy") or not isinstance(before, torch.Tensor):
+        return False
+    return isinstance(value, torch.Tensor) and (
+        before.dtype == value.dtype and before.device == value.device and _is_plain(given, before)
+    )
 
 
 def _bound(target: OpOverload, node: Node) -> Arguments:
@@ -71,6 +79,8 @@ def _same(function: str, *names: str) -> Reader:
     """Operands brought to the result's dtype."""
 
     def reader(w: Writer, a: Arguments, dtype: torch.dtype) -> int:
+        if dtype == torch.bool and function in ("neg", "abs", "relu"):
+            raise UnsupportedError(function)  # torch refuses it
         return w.step(function, [w.operand(a[name]) for name in names], dtype)
 
     return reader
@@ -102,6 +112,8 @@ def _sum(function: str) -> Reader:
     """``self + alpha * other``, ``-`` for ``sub``, and the sides exchanged for ``rsub``."""
 
     def reader(w: Writer, a: Arguments, dtype: torch.dtype) -> int:
+        if function != "add" and (_is_bool(a["self"]) or _is_bool(a["other"])):
+            raise UnsupportedError(function)  # torch refuses it
         left, right = w.operand(a["self"]), w.operand(a["other"])
         alpha = a["alpha"]
         if function == "rsub":
@@ -115,6 +127,11 @@ def _sum(function: str) -> Reader:
         return w.step("add_product", [left, right, factor], dtype)
 
     return reader
+
+
+def _is_bool(argument: object) -> bool:
+    value = argument.meta.get("val") if isinstance(argument, Node) else argument
+    return isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool
 
 
 def _compared(function: str) -> Reader:
@@ -221,14 +238,18 @@ def _refuse(function: str) -> int:
 def _cast(w: Writer, a: Arguments, dtype: torch.dtype) -> int:
     """Copies that change nothing but the dtype."""
     source = a["self"].meta["val"]
-    plain = (
+    if not _is_plain(a, source):
+        raise UnsupportedError("to")
+    return w.step("cast", [w.operand(a["self"])], source.dtype, dtype)
+
+
+def _is_plain(a: Arguments, source: torch.Tensor) -> bool:
+    """Whether a cast leaves device and layout alone."""
+    return (
         a.get("device") in (None, source.device)
         and a.get("layout") in (None, torch.strided)
         and a.get("memory_format") in (None, torch.preserve_format)
     )
-    if not plain:
-        raise UnsupportedError("to")
-    return w.step("cast", [w.operand(a["self"])], source.dtype, dtype)
 
 
 _FLOATING = (
@@ -278,7 +299,7 @@ _OVERLOADS: dict[str, dict[str, Reader]] = {
     },
     "Tensor_Scalar": {"pow": _power},
     "self ScalarOther ScalarSelf Scalar": {"where": _where},
-    "dtype device other": {"to": _cast},
+    "dtype device other dtype_layout": {"to": _cast},
 }
 
 

@@ -110,6 +110,8 @@ class Writer:
         result = compute if dtype is None else dtype
         if compute not in DTYPES or result not in DTYPES:
             raise UnsupportedError(function)
+        if compute == torch.int32 and any(_is_wide(x) for x in operands):
+            raise UnsupportedError(function)
         names = DTYPES[compute], DTYPES[result]
         self._steps.append(Step(function, tuple(operands), *names, exact, conditions))
         return len(self._kinds) + len(self._steps) - 1
@@ -132,6 +134,11 @@ def _example(argument: object) -> Tensor | float:
     if isinstance(value, (float, torch.SymFloat)):
         return 1.0
     raise UnsupportedError(repr(argument))
+
+
+def _is_wide(x: Operand) -> bool:
+    """Whether a literal is no 32-bit integer; torch wraps some of those and refuses others."""
+    return isinstance(x, Literal) and not -(2**31) <= x.number < 2**31
 
 
 def _input_of(node: Node) -> Input:

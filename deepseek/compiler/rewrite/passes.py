@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from deepseek.compiler.nodes import value_of
+from deepseek.compiler.pointwise import fuse_pointwise
 from deepseek.compiler.rewrite.activations import find_activations
 from deepseek.compiler.rewrite.attentions import find_attention
 from deepseek.compiler.rewrite.clean import (
@@ -49,6 +50,11 @@ class Passed:
     text: str = ""
 
 
+def join_pointwise(graph: Graph, _constants: Constants) -> None:
+    """Fuse pointwise operators that no kernel above has taken."""
+    fuse_pointwise(graph)
+
+
 def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ...]:
     """The passes in their order.
 
@@ -75,6 +81,7 @@ def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ..
         find_embeddings,
         find_norms,
         find_softmax,
+        join_pointwise,
     )
 
 

@@ -7,7 +7,7 @@ key ``@`` for a data class of the table below. Tensors are kept by name in a dic
 from __future__ import annotations
 
 import operator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 __all__ = ["Decoder", "Encoder"]
 
 _CLASSES: dict[str, type] = {
-    each.__name__: each
+    each.__qualname__: each
     for each in (
         operators.Attention, operators.Embedding, operators.Linear, operators.Norm,
         operators.Rotary, operators.Softmax, Expression, Input, Literal, Step, Operation, Ref,
         PackedWeight, Pointwise,
     )
 }  # fmt: skip
-_UNSAVED = frozenset(("calls", "target"))  # of a packed weight
-_POINTWISE = ("expression", "operations", "order")
+_SAVED = {  # the others are saved with all their fields
+    PackedWeight: ("panels", "features", "depth", "format", "rounding"),
+    Pointwise: ("expression", "operations", "order"),
+}
 _PYTHON: dict[str, Callable[..., Any]] = {
     each.__name__: each
     for each in (
@@ -105,7 +107,7 @@ class Encoder:
         return self._object(value)
 
     def _object(self, value: Any) -> dict[str, Any]:
-        name = type(value).__name__
+        name = type(value).__qualname__
         if _CLASSES.get(name) is not type(value):
             raise InputError(f"expected a graph that can be written, got one that holds a {name}")
         names = _fields(type(value))
@@ -182,11 +184,8 @@ class Decoder:
         return weight
 
 
-def _fields(class_: type) -> Sequence[str]:
-    if class_ is Pointwise:
-        return _POINTWISE
-    assert is_dataclass(class_)
-    return [each.name for each in fields(class_) if each.name not in _UNSAVED]
+def _fields(class_: Any) -> Sequence[str]:
+    return _SAVED.get(class_) or [each.name for each in fields(class_)]
 
 
 def _operator(_decoder: Decoder, name: str) -> Any:

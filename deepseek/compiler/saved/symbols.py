@@ -1,4 +1,4 @@
-"""Guards as plain JSON values and back: a condition is a nested list, never text to be evaluated."""
+"""Guards as plain JSON values and back: conditions are nested lists, never text to evaluate."""
 
 from __future__ import annotations
 

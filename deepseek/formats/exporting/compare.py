@@ -1,4 +1,4 @@
-"""Hold the outputs of an ONNX program, run by ONNX Runtime, against those of torch."""
+"""Hold the outputs of a program, one for ONNX Runtime or another, against those of torch."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ from deepseek.formats.exporting.signature import Signature
 from deepseek.formats.parity import OutputParity
 from deepseek.progress import Progress
 
-__all__ = ["Limits", "compare_outputs"]
+__all__ = ["Limits", "compare_all", "compare_outputs", "differing"]
 
 _TYPES = {"tensor(float16)": torch.float16, "tensor(float)": torch.float32}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """How far ONNX Runtime may be from torch.
+    """How far a program may be from torch.
 
     Attributes:
         error: Largest difference as a share of the largest magnitude of torch's output. Classes
@@ -72,9 +72,9 @@ def compare_outputs(
             misses.append(f"ONNX Runtime fails at {sizes}: {_line(error)}")
             continue
         mask = inputs.get("attention_mask")
-        found += _compare_all(str(sizes), expected, computed, mask, limits)
+        found += compare_all(str(sizes), expected, computed, mask, limits)
     progress("comparing outputs", len(signature.trials), len(signature.trials))
-    return tuple(found), (*misses, *_differing(found, limits))
+    return tuple(found), (*misses, *differing(found, limits))
 
 
 def _run(session: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -85,13 +85,14 @@ def _run(session: Any, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
     return {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}
 
 
-def _compare_all(
+def compare_all(
     shape: str,
     expected: dict[str, torch.Tensor],
     computed: dict[str, torch.Tensor],
     mask: torch.Tensor | None,
     limits: Limits,
 ) -> Iterator[OutputParity]:
+    """The comparison of each output, by name; what the padding mask hides is left out."""
     for name, reference in expected.items():
         value = computed.get(name)
         if value is None or value.shape != reference.shape:
@@ -142,7 +143,7 @@ def _argmax(expected: torch.Tensor, computed: torch.Tensor, tie: float) -> tuple
     return agreement, bool((lost <= tie).all())
 
 
-def _differing(found: Sequence[OutputParity], limits: Limits) -> list[str]:
+def differing(found: Sequence[OutputParity], limits: Limits) -> list[str]:
     """One line for all outputs that are too far off; the comparisons themselves have the rest."""
     missed = [one for one in found if not one.passed]
     if not missed:

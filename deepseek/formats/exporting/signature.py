@@ -63,7 +63,7 @@ def signature_of(model: torch.nn.Module, architecture: str) -> Signature:
     main = getattr(model, "main_input_name", None)
     if main not in _KINDS:
         raise InputError(
-            f"{architecture} cannot be written as ONNX: it takes {main}, expected "
+            f"{architecture} cannot be written as a program: it takes {main}, expected "
             f"{' or '.join(_KINDS)}"
         )
     return _KINDS[main](model)

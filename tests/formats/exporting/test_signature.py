@@ -73,6 +73,6 @@ def test_other_inputs_are_refused_by_name() -> None:
     with pytest.raises(InputError) as caught:
         signature_of(Listener(), "WhisperModel")
     assert caught.value.message == (
-        "WhisperModel cannot be written as ONNX: it takes input_values, "
+        "WhisperModel cannot be written as a program: it takes input_values, "
         "expected input_ids or pixel_values"
     )

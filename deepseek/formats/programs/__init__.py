@@ -1,0 +1,1 @@
+"""Checkpoints as compiled programs: what ``deepseek compile`` does."""
