@@ -58,9 +58,17 @@ def _needs_gradients(module: GraphModule, example_inputs: Sequence[Any]) -> bool
 
 
 def _as_it_is(module: GraphModule, _example_inputs: Sequence[Any]) -> Callable[..., Any]:
-    from functorch.compile import make_boxed_func
+    from torch.fx.graph import _BoxedCodeGen
 
-    return make_boxed_func(module.forward)  # type: ignore[no-any-return]
+    module.graph.set_codegen(_BoxedCodeGen())
+    module.recompile()
+    forward = module.forward
+
+    def run(arguments: list[Any]) -> Any:
+        return forward(arguments)
+
+    run._boxed_call = True  # type: ignore[attr-defined]  # noqa: SLF001 - AOTAutograd asks for it
+    return run
 
 
 def _inference(module: GraphModule, example_inputs: Sequence[Any]) -> Callable[..., Any]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.fx import Graph, GraphModule
 
 from deepseek.compiler.normalize import lift_constants, loosen_views, name_conversions
 from deepseek.compiler.operators import Operator
@@ -28,6 +27,8 @@ from deepseek.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch.fx import Graph, GraphModule
 
 __all__ = ["Frozen", "Watched"]
 
@@ -116,7 +117,7 @@ class Frozen:
         others = tuple(place for place in range(len(given)) if place not in known)
         try:
             program = _program(self._module, known, others)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a defect of a pass must not stop the caller
             _log.exception("a graph runs as it is: it could not be rewritten")
             program = None
         self._built = _Built(program, watched if program else (), others)

@@ -63,12 +63,15 @@ class Roots:
     """What the memory of each output of a graph belongs to.
 
     Attributes:
+        values: What each output was found to be.
         fresh: Places of outputs in memory of their own.
         apart: Pairs of places of outputs that share nothing.
     """
 
     def __init__(self, graph: Graph) -> None:
-        roots = [_root(node) for node in _results(graph)]
+        results = _results(graph)
+        roots = [_root(node) for node in results]
+        self.values = [value_of(node) if is_node(node) else None for node in results]
         self.fresh = {
             place for place, root in enumerate(roots) if is_node(root) and root.op != "placeholder"
         }
@@ -110,30 +113,27 @@ def settle(graph: Graph, before: Roots) -> bool:
         if isinstance(value_of(node), SymInt)
     }
     results = _results(graph)
-    expected = [value_of(node) if is_node(node) else None for node in results]
-    laid = [_layout(value, symbols) if isinstance(value, Tensor) else None for value in expected]
-    if any(isinstance(value, Tensor) and laid[i] is None for i, value in enumerate(expected)):
+    laid = [_layout(x, symbols) if isinstance(x, Tensor) else None for x in before.values]
+    if any(isinstance(x, Tensor) and laid[i] is None for i, x in enumerate(before.values)):
         return False
     after = Roots(graph)
-    copied: set[int] = set()
-    for place, node in enumerate(results):
-        if not is_node(node) or laid[place] is None:
-            continue
-        joined = any(
-            pair in before.apart and pair not in after.apart and pair[0] not in copied
-            for pair in ((first, place) for first in range(place))
-        )
-        with graph.inserting_before(graph.output_node()):
-            if joined or (place in before.fresh and place not in after.fresh):
-                node = _call(graph, _aten.clone.default, node)
-                copied.add(place)
-            if place in before.fresh:
-                layout = laid[place]
-                names = [symbols[symbol] for symbol in layout.symbols]  # type: ignore[union-attr]
-                node = _call(graph, layout, node, *names)
-        results[place] = node
+    with graph.inserting_before(graph.output_node()):
+        for place, node in enumerate(results):
+            layout = laid[place]
+            if not is_node(node) or layout is None or place not in before.fresh:
+                continue
+            if place not in after.fresh or _joined(place, before, after):
+                results[place] = _call(graph, _aten.clone.default, node)
+            names = [symbols[symbol] for symbol in layout.symbols]
+            results[place] = _call(graph, layout, results[place], *names)
     graph.output_node().args = (tuple(results),)
     return True
+
+
+def _joined(place: int, before: Roots, after: Roots) -> bool:
+    """Whether an output shares memory with an earlier one, as it did not before."""
+    pairs = ((first, place) for first in range(place))
+    return any(pair in before.apart and pair not in after.apart for pair in pairs)
 
 
 def _call(graph: Graph, target: Any, node: Node, *others: Node) -> Node:
@@ -143,9 +143,8 @@ def _call(graph: Graph, target: Any, node: Node, *others: Node) -> Node:
 
 
 def _layout(value: Tensor, symbols: dict[Any, Node]) -> Layout | None:
-    steps = [
-        step.node.expr if isinstance(step, SymInt) else int(step) for step in value.stride()
-    ]
-    found = {s for step in steps if not isinstance(step, int) for s in step.free_symbols}
+    steps: list[Any] = list(value.stride())
+    steps = [step.node.expr if isinstance(step, SymInt) else step for step in steps]
+    found = {symbol for step in steps if not isinstance(step, int) for symbol in step.free_symbols}
     free = sorted(found, key=str)
     return Layout(tuple(steps), tuple(free)) if all(s in symbols for s in free) else None
