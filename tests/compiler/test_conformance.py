@@ -4,19 +4,35 @@ Value, shape, strides, dtype and errors are compared, for the first samples of e
 torch.compile itself does otherwise, it does with ``aot_eager`` too, and that is then the reference.
 """
 
+import importlib.util
 import itertools
+import sys
+import unittest
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.testing._internal.common_methods_invocations import op_db
 from torch.utils import _pytree as pytree
 
 from deepseek.compiler.backend import deepseek
 
+
+def database() -> list[Any]:
+    """torch's descriptions of its operators; a test library that their module names is not used."""
+    name = "expecttest"
+    if importlib.util.find_spec(name) is None and name not in sys.modules:
+        sys.modules[name] = ModuleType(name)
+        sys.modules[name].TestCase = unittest.TestCase
+    from torch.testing._internal.common_methods_invocations import op_db
+
+    return list(op_db)
+
+
 DTYPES = (torch.float32, torch.bfloat16, torch.int64)
 SAMPLES = 3
+TOLERANCES = {torch.bfloat16: {"rtol": 1.6e-2, "atol": 1e-2}}  # kernels round at other places
 CALLS = 3  # in Python, recorded, replayed
 
 pytestmark = [
@@ -25,8 +41,8 @@ pytestmark = [
 ]
 
 QUICK = frozenset((
-    "nn.functional.linear", "nn.functional.layer_norm", "nn.functional.scaled_dot_product_attention",
-    "nn.functional.softmin", "softmax", "log_softmax", "matmul", "addmm", "nn.functional.gelu",
+    "nn.functional.linear", "nn.functional.layer_norm", "nn.functional.softmin",
+    "nn.functional.scaled_dot_product_attention", "softmax", "log_softmax", "matmul", "addmm", "nn.functional.gelu",
     "nn.functional.silu", "nn.functional.embedding", "nn.functional.rms_norm", "add", "mul",
     "expand", "as_strided", "t", "view", "nonzero", "sort", "conj", "cat", "split", "index_put",
     "nn.functional.dropout",
@@ -53,7 +69,7 @@ def _fresh() -> Any:
 
 def cases() -> list[Any]:
     found = []
-    for operator, dtype in itertools.product(op_db, DTYPES):
+    for operator, dtype in itertools.product(database(), DTYPES):
         if dtype in operator.supported_dtypes("cpu"):
             name = f"{operator.full_name}-{str(dtype).removeprefix('torch.')}"
             marks = () if operator.name in QUICK and dtype != torch.int64 else pytest.mark.slow
@@ -102,7 +118,7 @@ def _differ(a: Any, b: Any, numbers: bool) -> list[str]:
     if not numbers:
         return []
     try:
-        torch.testing.assert_close(a, b, equal_nan=True)
+        torch.testing.assert_close(a, b, equal_nan=True, **TOLERANCES.get(a.dtype, {}))
     except AssertionError as error:
         return [str(error)]
     return []
