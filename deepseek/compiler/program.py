@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.fx import GraphModule
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from deepseek.compiler.arena import Arena, contiguous_stride
+from deepseek.compiler.arena import Arena
 from deepseek.compiler.record import CannotRecordError, OperatorCall, Recorder
+from deepseek.compiler.results import Results
 from deepseek.kernels.parallel import Launch, threads
 from deepseek.kernels.replay import Replay
 
@@ -42,19 +43,21 @@ class Record:
     """
 
     def __init__(
-        self, inputs: list[Tensor], recorder: Recorder, outputs: Any, outside: list[Any]
+        self, inputs: list[Any], recorder: Recorder, outputs: Any, outside: list[Any]
     ) -> None:
-        self._inputs = inputs
-        self._outputs = outputs
+        self._inputs = [
+            (place, buffer) for place, buffer in enumerate(inputs) if isinstance(buffer, Tensor)
+        ]
+        self._results = Results(outputs)
         launches = [step for step in recorder.steps if isinstance(step, Launch)]
         self.replay = Replay(launches)
         self.steps = _ranges(recorder.steps)
         self.kept = (recorder.kept, outside)
 
-    def run(self, tensors: Sequence[Tensor]) -> Any:
+    def run(self, tensors: Sequence[Any]) -> Any:
         """The outputs for other inputs of the same shapes; None if a kernel refuses a number."""
-        for buffer, tensor in zip(self._inputs, tensors, strict=True):
-            buffer.copy_(tensor)
+        for place, buffer in self._inputs:
+            buffer.copy_(tensors[place])
         replay = self.replay
         for step in self.steps:
             if isinstance(step, tuple):
@@ -67,7 +70,21 @@ class Record:
 
     def outputs(self) -> Any:
         """Copies of the results, which the next run overwrites."""
-        return tree_map_only(Tensor, torch.clone, self._outputs)
+        return self._results.copies()
+
+
+def _key(values: Sequence[Any]) -> Hashable:
+    """What a record depends on: how tensors lie, numbers, and threads."""
+    looks = ((x.shape, x.stride()) if isinstance(x, Tensor) else x for x in values)
+    return tuple(looks), threads()
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether a copy in memory with the same strides stands for a tensor."""
+    if not tensor.is_cpu or tensor.layout != torch.strided or tensor.is_complex():
+        return False
+    pairs = zip(tensor.shape, tensor.stride(), strict=True)
+    return not tensor.is_neg() and all(step or n == 1 for n, step in pairs)
 
 
 def _ranges(steps: Sequence[OperatorCall | Launch]) -> list[tuple[int, int] | OperatorCall]:
@@ -109,9 +126,9 @@ class Program:
         self._seen: set[Hashable] = set()
         self._lock = threading.Lock()
 
-    def __call__(self, tensors: Sequence[Tensor]) -> Any:
+    def __call__(self, tensors: Sequence[Any]) -> Any:
         """The outputs of the graph, a tree of tensors."""
-        key = (tuple(tensor.shape for tensor in tensors), threads())
+        key = _key(tensors)
         known = key in self._records
         record = self._records.get(key)
         if known and record is None:
@@ -132,7 +149,7 @@ class Program:
         self._seen.add(key)
         return outputs
 
-    def run(self, tensors: Sequence[Tensor]) -> Any:
+    def run(self, tensors: Sequence[Any]) -> Any:
         """The outputs by way of Python alone."""
         arguments = list(self._blank)
         for place, tensor in zip(self._places, tensors, strict=True):
@@ -145,22 +162,26 @@ class Program:
         """Memory for intermediate tensors that records have used so far."""
         return 0 if self._arena is None else self._arena.peak
 
-    def record(self, tensors: Sequence[Tensor]) -> Record | None:
+    def record(self, tensors: Sequence[Any]) -> Record | None:
         """A record of a run with these inputs, if there is one or can be one."""
         with self._lock:
-            key = (tuple(tensor.shape for tensor in tensors), threads())
+            key = _key(tensors)
             if key not in self._records:
                 self._record(key, tensors)
             return self._records[key]
 
-    def _record(self, key: Hashable, tensors: Sequence[Tensor]) -> Any:
+    def _record(self, key: Hashable, tensors: Sequence[Any]) -> Any:
         if self._arena is None:
             self._arena = Arena()
         if len(self._records) >= _MOST_RECORDS:
             del self._records[next(iter(self._records))]
         arena = self._arena
+        if any(isinstance(x, Tensor) and not _is_plain(x) for x in tensors):
+            self._records[key] = None
+            return self.run(tensors)
         buffers = [
-            arena.empty(x.shape, contiguous_stride(x.shape), x.dtype).copy_(x) for x in tensors
+            arena.empty(x.shape, x.stride(), x.dtype).copy_(x) if isinstance(x, Tensor) else x
+            for x in tensors
         ]
         recorder = Recorder(arena)
         try:
@@ -170,7 +191,9 @@ class Program:
             self._records[key] = None
             return self.run(tensors)
         held = tree_map_only(Tensor, lambda x: arena.alias(x) if arena.holds(x) else x, outputs)
-        inputs = [arena.alias(x) if arena.holds(x) else x for x in buffers]
+        inputs = [
+            arena.alias(x) if isinstance(x, Tensor) and arena.holds(x) else x for x in buffers
+        ]
         outside = [x for x in tree_flatten(outputs)[0] if isinstance(x, Tensor)]
         kept = [x for x in outside if not arena.holds(x)]
         record = self._records[key] = Record(inputs, recorder, held, kept)

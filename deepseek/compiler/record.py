@@ -86,7 +86,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Called by torch for every operator."""
         named = kwargs or {}
         if _gives_view(func):
-            return func(*args, **named)
+            return _in_memory(func(*args, **named))
         if func in _EMPTIES:
             return self._empty(func(*args, **named))
         if _depends_on_content(func, args):
@@ -146,6 +146,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return tree_map_only(
             Tensor, lambda x: self.arena.alias(x) if self.arena.holds(x) else x, tree
         )
+
+
+def _in_memory(view: Any) -> Any:
+    """A view, unless it differs from what lies in memory by a mark on the tensor."""
+    for x in tree_flatten(view)[0]:
+        if isinstance(x, Tensor) and (x.is_conj() or x.is_neg()):
+            raise CannotRecordError("a conjugation is not in memory")
+    return view
 
 
 _EMPTIES = frozenset(

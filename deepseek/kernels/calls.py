@@ -38,7 +38,8 @@ _Call = TypeVar("_Call")
 
 def needs_torch(*operands: Tensor | None) -> bool:
     """Whether torch must see the call: for autograd, another device, tracing, tensor subclasses."""
-    if torch.compiler.is_compiling():
+    # Dynamo takes this for true; the flag of is_compiling would be raised for other threads too
+    if torch.compiler.is_dynamo_compiling():
         return True
     recording = torch.is_grad_enabled()
     for operand in operands:
@@ -75,7 +76,7 @@ def is_small(x: Tensor, few: int) -> bool:
         0 < x.numel() < few
         and x.dtype in DTYPES
         and type(x) in _PLAIN
-        and not torch.compiler.is_compiling()
+        and not torch.compiler.is_dynamo_compiling()
     )
 
 
