@@ -112,7 +112,7 @@ def shrink(model: Path, texts: Path, dest: Path) -> Table:
     onnx, int8 = dest.with_suffix(".onnx"), dest.with_name(f"{dest.name}-int8")
     converted = run("convert", model, onnx, "--overwrite")
     quantized = run("quantize", "--model", model, "--calib_data", texts, "--output", int8,
-                    "--overwrite")  # fmt: skip
+                    "--smallest", "--overwrite")  # fmt: skip
     parity = converted["parity"]["outputs"]
     return summary(model, onnx, int8, max(row["max_abs"] for row in parity), quantized["quality"])
 

@@ -21,6 +21,7 @@ __all__ = ["build"]
 _COMPUTED = ("position_ids", "token_type_ids", "inv_freq", "attn.bias", "attn.masked_bias")
 _COUNTER = "num_batches_tracked"  # of batch normalisation, where inference does not look
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_TIED = ("weight", "weight_scale")
 _SHOWN = 3
 
 _State = dict[str, torch.Tensor]
@@ -148,11 +149,20 @@ def _with_quantized_layers(
         return model, _Fit(missing=[], unexpected=[], reshaped=reshaped)
     left = model.load_state_dict(placed, strict=False, assign=True)
     missing = set(left.missing_keys)
-    tie_int8(model)
-    model.tie_weights(missing_keys=missing, recompute_mapping=False)
+    _tie(model, missing)
     return model, _Fit(
         missing=_needed(missing), unexpected=_meant(left.unexpected_keys), reshaped=[]
     )
+
+
+def _tie(model: PreTrainedModel, missing: set[str]) -> None:
+    """Tie what the architecture ties; transformers ties parameters alone, so INT8 comes first."""
+    every = model.all_tied_weights_keys
+    tied = tie_int8(model)
+    missing -= {f"{name.removesuffix('weight')}{end}" for name in tied for end in _TIED}
+    model.all_tied_weights_keys = {name: of for name, of in every.items() if name not in tied}
+    model.tie_weights(missing_keys=missing, recompute_mapping=False)
+    model.all_tied_weights_keys = every
 
 
 def _placed(name: str, wanted: Iterable[str], base: str) -> str:

@@ -111,13 +111,27 @@ def make_quantized_layers(model: nn.Module, settings: Mapping[str, Any]) -> tupl
     return tuple(names)
 
 
-def tie_int8(model: nn.Module) -> None:
-    """Let layers in INT8 that the architecture ties share weights and scales."""
+def tie_int8(model: nn.Module) -> set[str]:
+    """Let layers in INT8 that the architecture ties share weights and scales.
+
+    A table that is said to be another one under a second name becomes that module.
+
+    Returns:
+        The names of the weights that were tied.
+    """
+    tied = set()
     for target, source in getattr(model, "all_tied_weights_keys", {}).items():
         taker = _owner(model, target)
         giver = _owner(model, source)
-        if isinstance(giver, Int8Embedding) and isinstance(taker, Int8Embedding | Int8Linear):
+        if not isinstance(giver, Int8Embedding):
+            continue
+        if isinstance(taker, Int8Embedding | Int8Linear):
             taker.share(giver.weight, giver.weight_scale)
+            tied.add(target)
+        elif isinstance(taker, nn.Embedding):
+            model.set_submodule(target.removesuffix(".weight"), giver)
+            tied.add(target)
+    return tied
 
 
 def _owner(model: nn.Module, tensor: str) -> nn.Module | None:

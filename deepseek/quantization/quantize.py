@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from deepseek.progress import Progress, silent
-from deepseek.quantization.apply import copy_sharing_tensors
+from deepseek.quantization.apply import copy_sharing_tensors, plan_layers
 from deepseek.quantization.batches import Batch, Batches, given_batches
 from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.evaluate import compare, fitting_metric
@@ -85,7 +85,8 @@ def quantize_on(
     """
     clock = Clock(config.time_budget)
     original = copy_sharing_tensors(model).eval()
-    # Data that does not fit is told before any work is done.
+    # A model or data that do not fit are told before any work is done.
+    plan_layers(original)
     fitting_metric(original, next(iter(calibration)), config.metric)
     attempts, state = try_methods(
         original, calibration, config, clock, progress, state_file=state_file, resume=resume

@@ -50,7 +50,7 @@ def with_embeddings(made: Quantized, model: nn.Module, calibration: Batches) -> 
     tables, heads = _tables(made.model), _tied(made.model)
     ranks = input_ranks(model, [name for names in heads.values() for name in names],
                         next(iter(calibration)))  # fmt: skip
-    layers, gone = list(made.layers), set()
+    layers, gone, groups = list(made.layers), set(), list(made.groups)
     for place, names in tables.items():
         first: Int8Embedding | None = None
         for name in names:
@@ -67,8 +67,9 @@ def with_embeddings(made: Quantized, model: nn.Module, calibration: Batches) -> 
             _replace_head(made.model, name, first)
             layers += described(model, [name], ranks)
             gone.add(name)
+        groups.append((*names, *heads.get(place, ())))  # what shares a weight shares its form
     left = [layer for layer in made.left_alone if layer.name not in gone]
-    return Quantized(made.model, layers, left)
+    return Quantized(made.model, layers, left, groups)
 
 
 def _tables(model: nn.Module) -> Mapping[int, list[str]]:

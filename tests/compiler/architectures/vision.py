@@ -66,7 +66,7 @@ VISION = {
     "segformer": Case("segformer", {"hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1]},
                       pixels()),
     "siglip, images": Case("siglip_vision_model", _PATCHES, pixels()),
-    "swin": Case("swin", _STAGES, pixels(), quick=True),
+    "swin": Case("swin", _STAGES, pixels()),
     "swin v2": Case("swinv2", _STAGES, pixels()),
     "videomae": Case("videomae", {**_PATCHES, "num_frames": 4},
                      lambda b, n: {"pixel_values": torch.randn(b, 4, 3, 32, 32)}),

@@ -222,7 +222,7 @@ def test_nothing_to_pack(tmp_path: Path) -> None:
     assert "found nothing at nowhere" in refused("nowhere")
     assert "expected a file that ends in" in refused(tmp_path)
     (tmp_path / "a.pdf").touch()
-    assert "of one kind that ends in .csv, .jsonl" in refused(tmp_path / "a.pdf")
+    assert "of one kind that ends in .csv, .arrow, .jsonl" in refused(tmp_path / "a.pdf")
     for name in ("a.csv", "a.txt"):
         (tmp_path / name).write_text("text\nx\n")
     assert "got .csv, .txt" in refused(tmp_path / "a.csv", tmp_path / "a.txt")

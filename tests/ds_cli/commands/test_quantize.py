@@ -299,7 +299,7 @@ BAD = [
     (nothing, f"{LINE} --text_column words", "expected the column 'words', found the columns"),
     (nothing, f"{LINE} --label_column words", "expected the column 'words', found the columns"),
     (nothing, f"{LINE} --tokenizer dataset", "tokenizer"),
-    (nothing, f"{LINE} --bits 4", "no such option"),
+    (nothing, f"{LINE} --no_such 4", "no such option"),
     (nothing, f"{LINE} --preset loose", "expected a preset of quantize (there are: strict)"),
 ]
 

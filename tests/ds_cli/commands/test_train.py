@@ -182,7 +182,7 @@ def test_what_is_trained_when_nothing_is_said_can_be_converted_and_quantized(
     for words in (
         ["convert", str(model), "model.onnx"],
         ["quantize", "--model", str(model), "--calib_data", "texts.txt", "--output", "int8",
-         "--allow_drop"],
+         "--allow_drop", "--smallest", "--search", "never"],
     ):  # fmt: skip
         with pytest.raises(SystemExit) as end:
             main(words)

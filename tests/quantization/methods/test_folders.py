@@ -67,8 +67,9 @@ def test_loads_in_transformers(tmp_path, tiny, inputs, name, dtype, options):
     given = inputs(model, seed=1)
     with torch.inference_mode():
         found, expected = loaded(**given).logits, quantized(**given).logits
+    # There activations are bf16 throughout, here they have 16 bits of their own in each product.
     tolerance = 1e-3 if dtype == torch.float32 else 0.1
-    torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+    assert (found - expected).norm() <= tolerance * expected.norm()
 
 
 @pytest.mark.parametrize(
