@@ -3,6 +3,7 @@
 A command of two words, ``data pack``, belongs to the group of the first; the group has a program.
 """
 
+import gc
 import signal
 import sys
 from functools import partial
@@ -143,6 +144,8 @@ def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) ->
 def main(arguments: list[str] | None = None) -> None:
     """Run ``deepseek``; ends the process with the command's exit code."""
     words = sys.argv[1:] if arguments is None else arguments
+    if "--help" in words or "-h" in words:
+        gc.disable()  # the process ends before there is anything worth collecting
     for count in (2, 1):
         name = " ".join(words[:count]).replace("_", "-")
         if name in COMMANDS or name in GROUPS:

@@ -21,7 +21,7 @@ from deepseek.training.tasks import Batch
 __all__ = ["Memory", "Needs", "needs_of"]
 
 # Between tensors glibc keeps memory that nobody uses: of the activations of the default model 24 %
-# at 32 records and 31 % at 8 on a Zen 3, almost none at 32 on a Sapphire Rapids. With its thresholds
+# at 32 records and 31 % at 8 on a Zen 3, almost none at 32 on a Sapphire Rapids. With thresholds
 # fixed it keeps none, but every step asks anew.
 _ALLOCATOR = 0.2
 
