@@ -3,11 +3,13 @@
 A command of two words, ``data pack``, belongs to the group of the first; the group has a program.
 """
 
-import gc
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from importlib import import_module
+from types import ModuleType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -138,14 +140,32 @@ def run(app: typer.Typer, program: str, arguments: list[str] | None) -> int:
 def _end_process(app: typer.Typer, program: str, arguments: list[str] | None) -> NoReturn:
     # A polite kill unwinds like Ctrl-C does, so that half-written outputs are removed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.exit(run(app, program, arguments))
+    words = sys.argv[1:] if arguments is None else arguments
+    asked_for_help = not {"--help", "-h"}.isdisjoint(words)
+    with _without_markdown() if asked_for_help else nullcontext():
+        code = run(app, program, arguments)
+    sys.exit(code)
+
+
+@contextmanager
+def _without_markdown() -> Iterator[None]:
+    """Spare help the import of rich's Markdown: 40 ms for a kind of help that we do not have."""
+    name = "rich.markdown"
+    if name in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(name)
+    stand_in.__dict__["Markdown"] = None
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        sys.modules.pop(name, None)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``deepseek``; ends the process with the command's exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    if "--help" in words or "-h" in words:
-        gc.disable()  # the process ends before there is anything worth collecting
     for count in (2, 1):
         name = " ".join(words[:count]).replace("_", "-")
         if name in COMMANDS or name in GROUPS:
