@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from deepseek.kernels.rows.operands import merge_dimensions
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -90,16 +92,4 @@ def _merged(
     shape: Sequence[int], strides: Sequence[Sequence[int]]
 ) -> list[tuple[int, tuple[int, ...]]]:
     """Sizes and each operand's steps, innermost first, with as few dimensions as there can be."""
-    merged: list[tuple[int, tuple[int, ...]]] = []
-    for dimension in range(len(shape) - 1, -1, -1):
-        size, steps = shape[dimension], tuple(s[dimension] for s in strides)
-        if size == 1:
-            continue
-        if merged and all(
-            outer == inner * merged[-1][0]
-            for outer, inner in zip(steps, merged[-1][1], strict=True)
-        ):
-            merged[-1] = (merged[-1][0] * size, merged[-1][1])
-        else:
-            merged.append((size, steps))
-    return merged or [(1, (1,) * len(strides))]
+    return merge_dimensions(shape, strides) or [(1, (1,) * len(strides))]

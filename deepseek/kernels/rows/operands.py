@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IDS", "Levels", "broadcast_ids", "check_activation", "check_norm", "check_numbers",
-    "check_same", "check_softmax", "levels", "name_of", "result_dtype", "sum_dtype",
+    "check_same", "check_softmax", "levels", "merge_dimensions", "name_of",
+    "result_dtype", "sum_dtype",
 ]  # fmt: skip
 
 IDS = {torch.int64: "int64", torch.int32: "int32"}
@@ -154,7 +155,19 @@ def levels(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Levels | N
         Sizes of the second and third dimension, and each operand's three strides; None where three
         are not enough.
     """
-    merged: list[tuple[int, tuple[int, ...]]] = []  # innermost first: size, a step an operand
+    merged = merge_dimensions(shape, strides)
+    if len(merged) > 3:
+        return None
+    merged += [(1, (0,) * len(strides))] * (3 - len(merged))
+    (inner, i), (middle, m), (_, o) = merged
+    return middle, inner, list(zip(o, m, i, strict=True))
+
+
+def merge_dimensions(
+    shape: Sequence[int], strides: Sequence[Sequence[int]]
+) -> list[tuple[int, tuple[int, ...]]]:
+    """Sizes and each operand's steps, innermost first, with as few dimensions as there can be."""
+    merged: list[tuple[int, tuple[int, ...]]] = []
     for dimension in range(len(shape) - 1, -1, -1):
         size, steps = shape[dimension], tuple(s[dimension] for s in strides)
         if size == 1:
@@ -166,8 +179,4 @@ def levels(shape: Sequence[int], strides: Sequence[Sequence[int]]) -> Levels | N
             merged[-1] = (merged[-1][0] * size, merged[-1][1])
         else:
             merged.append((size, steps))
-    if len(merged) > 3:
-        return None
-    merged += [(1, (0,) * len(strides))] * (3 - len(merged))
-    (inner, i), (middle, m), (_, o) = merged
-    return middle, inner, list(zip(o, m, i, strict=True))
+    return merged
