@@ -64,6 +64,19 @@ def test_types_may_be_mixed(kernels, dtype, scale):
     assert len(kernels) == 1
 
 
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "torch.compiler._is_compiling_flag",
+        "torch.utils._python_dispatch._is_in_torch_dispatch_mode",
+    ],
+)
+def test_what_other_threads_trace_does_not_matter(kernels, monkeypatch, flag):
+    monkeypatch.setattr(flag, True)
+    layer()(torch.randn(4, 37))
+    assert len(kernels) == 1
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_other_types_keep_to_torch(kernels, dtype):
     one = layer(dtype=dtype)
