@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch.fx import Graph, Node
 
-    from deepseek.compiler.rewrite.passes import Constants
+    from deepseek.compiler.nodes import Constants
     from deepseek.kernels.gemm import PackedWeight
 
 __all__ = ["Packing", "find_linears", "join_linears"]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from deepseek.compiler.listing import listing
 from deepseek.compiler.nodes import value_of
 from deepseek.compiler.pointwise import fuse_pointwise
@@ -30,12 +28,11 @@ from deepseek.compiler.rewrite.rows import find_norms, find_softmax
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch.fx import Graph, Node
+    from torch.fx import Graph
 
-__all__ = ["PASSES", "Constants", "Passed", "rewrite", "verify"]
+    from deepseek.compiler.nodes import Constants
 
-Constants = dict["Node", Tensor]
-"""Placeholders whose tensors are known: parameters, buffers, what was folded."""
+__all__ = ["PASSES", "Passed", "rewrite", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
