@@ -16,7 +16,7 @@ from deepseek.compiler.caches import CannotFlattenError, adopt
 from deepseek.compiler.capture import Inputs, capture, flatten
 from deepseek.compiler.program import Program
 from deepseek.compiler.rewrite import rewrite
-from deepseek.compiler.rewrite.linears import Packing
+from deepseek.compiler.rewrite.weights import Packing
 from deepseek.compiler.tracing import alone
 from deepseek.errors import InputError
 
