@@ -8,12 +8,37 @@ import torch
 from deepseek.errors import InputError
 from deepseek.kernels.target import KNOWN, Target, host, runs_here
 
-RUNNABLE = [target for target in KNOWN.values() if runs_here(target)]
+RUNNABLE = [host(), *(target for target in KNOWN.values() if runs_here(target))]
+VECTORS = ("architecture", "vector_bytes", "registers", "fma", "rounding", "avx2", "bf16")
+PRODUCTS = ("vnni", "amx", "dotprod", "i8mm")
 
 
-@pytest.fixture(params=[host(), *RUNNABLE], ids=lambda target: target.name)
+def once(targets, traits):
+    """All targets as parameters; one that has the traits of an earlier one is left to slow runs."""
+    seen, parameters = set(), []
+    for target in targets:
+        key = tuple(getattr(target, trait) for trait in traits)
+        marks = [pytest.mark.slow] if key in seen else []
+        parameters.append(pytest.param(target, id=target.name, marks=marks))
+        seen.add(key)
+    return parameters
+
+
+@pytest.fixture(params=once(RUNNABLE, VECTORS + PRODUCTS))
 def target(request) -> Target:
     """Every target that this machine can run."""
+    return request.param
+
+
+@pytest.fixture(params=once(RUNNABLE, VECTORS))
+def vector_target(request) -> Target:
+    """The same for kernels that have no use for products of integers."""
+    return request.param
+
+
+@pytest.fixture(params=once(KNOWN.values(), VECTORS + PRODUCTS))
+def known(request) -> Target:
+    """Every target there is, for code that is compiled and not run."""
     return request.param
 
 

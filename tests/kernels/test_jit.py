@@ -121,8 +121,11 @@ def test_dump(fresh, monkeypatch, tmp_path):
     assert "test_scale:" in (tmp_path / "dump" / "test_scale.s").read_text()
 
 
-@pytest.mark.parametrize("known", KNOWN.values(), ids=lambda target: target.name)
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] if "g32" in name or "g64" in name else [])
+     for name in FORMATS],
+)  # fmt: skip
 def test_linear_compiles_for_every_target(known, name):
     """Also for processors that this is not; and nothing in it calls a library."""
     wanted = {"bf16": "bf16", "u8s8": "vnni", "s8s8": "dotprod"}.get(name)

@@ -32,17 +32,18 @@ _WORDS = {2: I16, 4: I32}  # what a step of a panel holds for a column, by its b
 # this waits for its own results, and keeps several partial sums instead.
 _SUMS_IN_FLIGHT = 8
 
-# Steps a turn of the loop with AVX-512: what counts addresses takes the units that multiply, and
-# a Xeon has but two of those. From 2 to 8 gave the same 1 to 4 %.
+# Steps a turn of the loop: what counts addresses takes the units that multiply, and a Xeon has but
+# two of those. From 2 to 8 gave the same 1 to 4 %, and 7 % on that Xeon held to AVX2. Where weights
+# are widened first, 16 registers are too few for it.
 _UNROLLED = 4
 
 MEMORY_BOUND_ROWS = 2
 """So few rows take less time than their weights need from memory, and the next are asked for early.
 Plain streams of fp32 get nothing from it.
 
-A tile of AVX-512 takes a line of weights every four cycles, and on a Xeon the L1 cache's own
-prefetcher does not keep up with that from the L2 cache: there all rows ask for them, which gave
-3 to 10 %, and 15 % with 4 rows."""
+A tile of AVX-512 takes a line of weights every four cycles, one of AVX2 every six, and on a Xeon
+the L1 cache's own prefetcher does not keep up with that from the L2 cache: there all rows ask for
+them, which gave 3 to 10 %, 15 % with 4 rows, and 2 % with AVX2."""
 
 PARAMETERS = {
     "x": POINTER, "x_stride": I64, "panel": POINTER, "steps": I64, "half": I64, "tile": POINTER,
@@ -88,7 +89,7 @@ def _multiply(
     steps, half = f.parameters["steps"], f.parameters["half"]
     chains = max(1, _SUMS_IN_FLIGHT // (len(x) * tile.vectors))
 
-    early = f.target.avx512 or (len(x) <= MEMORY_BOUND_ROWS and scheme.group > 1)
+    early = f.target.avx2 or (len(x) <= MEMORY_BOUND_ROWS and scheme.group > 1)
 
     def weights(step: Value) -> list[Value]:
         if early:
@@ -108,7 +109,7 @@ def _multiply(
         for grid in partial:
             for total, part in zip(_flat(sums), _flat(grid), strict=True):
                 total += part  # noqa: PLW2901 - a variable is replaced in place
-    elif f.target.avx512:
+    elif f.target.avx512 or scheme.group == 1:
         done = steps & -_UNROLLED
         for step in f.range(0, done, _UNROLLED, carry=_flat(sums)):
             for ahead in range(_UNROLLED):

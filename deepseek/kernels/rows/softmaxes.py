@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["log_softmax", "run_softmax", "softmax"]
 
 
-_FEW = 1 << 13  # scores: there a kernel, called in 5 us, overtakes an operator called in 2
+_FEW = 1 << 14  # scores: there a kernel, called in 5 us, overtakes an operator called in 2
 
 
 def softmax(
@@ -35,7 +35,7 @@ def softmax(
     """``softmax(x * scale + bias + mask)`` over the last dimension, in one pass, in fp32.
 
     As in torch, a row whose scores are all -infinity becomes NaN, and so does one with a NaN. Of
-    fewer than 8,192 scores, without mask, bias and scale, torch's own operator is faster to call
+    fewer than 16,384 scores, without mask, bias and scale, torch's own operator is faster to call
     and is called.
 
     Args:
