@@ -67,6 +67,9 @@ bench-formats: $(READY)  ## peak memory of a conversion
 bench-kernels: $(READY)  ## kernels beside torch and ONNX Runtime, on one thread and on two
 	@for threads in 1 2; do for family in linear int8 weight_only attention rows; do \
 		$(BIN)/python benchmarks/kernels/$$family.py --threads $$threads || exit; done; done
+	@$(BIN)/python benchmarks/kernels/linear.py --dtype bfloat16
+	@$(BIN)/python benchmarks/kernels/scaling.py
+	@$(BIN)/python benchmarks/kernels/compile_time.py
 
 bench-quantization: $(READY)  ## train a classifier on real reviews, quantize it, measure
 	@$(BIN)/python benchmarks/quantization/int8_accuracy.py

@@ -12,6 +12,7 @@ from torch import Tensor
 from deepseek.kernels import parallel
 from deepseek.kernels.attend import backward, forward
 from deepseek.kernels.attend import pack as packing
+from deepseek.kernels.attend.aten import aten_attention, is_for_aten
 from deepseek.kernels.attend.operands import (
     Sizes,
     mask_view,
@@ -48,6 +49,8 @@ def run_forward(
     target: Target | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The result and the log-sum-exp of an attention; see :func:`attention`."""
+    if lists is None and mask is None and is_for_aten(q, k, v, causal, target or current()):
+        return aten_attention(q, k, v, causal, scale)
     listed = None if lists is None else (lists.starts.shape, lists.block, lists.most)
     key = (
         q.dtype, q.shape, q.stride(), k.dtype, k.shape, k.stride(), v.dtype, v.shape, v.stride(),
