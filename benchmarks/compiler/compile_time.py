@@ -4,7 +4,8 @@
 
 Each figure is of a process of its own that loads the model, and then is timed from ``compile`` to
 the end of the first call, with empty caches or with those of the process before. Inductor runs as
-it comes, without frozen weights, which compiles faster; it alone needs a C++ compiler.
+it comes, without frozen weights, which compiles faster; it alone needs a C++ compiler, and may take
+minutes: for each figure it makes one process with empty caches, and one that meets a new shape.
 """
 
 import argparse
@@ -47,8 +48,8 @@ def _seconds(run: Callable[..., Any], name: str, shape: tuple[int, int]) -> floa
     return time.perf_counter() - begin
 
 
-def _child(way: str, name: str, folder: Path) -> dict[str, float]:
-    """What a process of its own measures."""
+def _child(way: str, state: str, name: str, folder: Path) -> dict[str, float]:
+    """What a process of its own measures; a new shape only where caches are warm."""
     model = None if way == "saved" else make(name)
     makers: dict[str, Callable[[], Any]] = {
         "inductor": lambda: torch.compile(model),
@@ -60,9 +61,11 @@ def _child(way: str, name: str, folder: Path) -> dict[str, float]:
     run = makers[way]()
     _seconds(run, name, SHAPE)
     first = time.perf_counter() - begin
-    new, again = _seconds(run, name, OTHER), _seconds(run, name, OTHER)
     if way == "whole" and not folder.exists():
         save(run, folder)
+    if state == "cold":
+        return {"first": first}
+    new, again = _seconds(run, name, OTHER), _seconds(run, name, OTHER)
     return {"first": first, "new shape": new, "that shape again": again}
 
 
@@ -71,13 +74,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--model", default="bert-base", choices=MODELS)
-    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     if given.child:
-        print(json.dumps(_child(given.child[0], given.model, Path(given.child[1]))))
+        print(json.dumps(_child(*given.child[:2], given.model, Path(given.child[2]))))
         return
     found = {}
     with tempfile.TemporaryDirectory() as root:
@@ -86,7 +89,7 @@ def main() -> None:
             for state in ("cold", "warm"):
                 command = [
                     sys.executable, __file__, "--threads", str(given.threads),
-                    "--model", given.model, "--child", way, f"{root}/program",
+                    "--model", given.model, "--child", way, state, f"{root}/program",
                 ]  # fmt: skip
                 text = subprocess.check_output(command, env=os.environ | caches)
                 found[f"{way} {state}"] = json.loads(text)

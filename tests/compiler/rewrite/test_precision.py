@@ -123,3 +123,21 @@ def test_a_mask_of_the_least_number_stays_finite() -> None:
     mask = torch.full((2, 1, 5, 5), torch.finfo(torch.float32).min)
     got = deepseek.compile(Masked().eval(), precision="bf16")(q, mask)
     torch.testing.assert_close(got, Masked()(q, mask), rtol=0.02, atol=0.02)
+
+
+def test_rounding_between_kernels_is_a_kernel_too() -> None:
+    class After(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.layer = nn.LayerNorm(32), nn.Linear(32, 32)
+
+        def forward(self, x: Tensor) -> Tensor:
+            normed = self.norm(x)
+            return torch.tanh(normed + self.layer(normed))
+
+    x = torch.randn(2, 5, 32)
+    compiled = deepseek.compile(After().eval(), precision="bf16")
+    record = compiled.compiled_for(x).program.record([x])
+    assert len(record.steps) == 1  # one native call, no operator of torch between launches
+    (plain,) = compiled.compiled_for(x).program.run([x])
+    assert torch.equal(compiled(x), plain)
