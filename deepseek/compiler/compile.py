@@ -17,7 +17,7 @@ from deepseek.compiler.capture import Inputs, capture, flatten
 from deepseek.compiler.parts import Parts
 from deepseek.compiler.program import Program
 from deepseek.compiler.rewrite import rewrite
-from deepseek.compiler.rewrite.linears import Packing
+from deepseek.compiler.rewrite.weights import Packing
 from deepseek.compiler.tracing import alone
 from deepseek.errors import InputError
 

@@ -3,7 +3,6 @@
 import importlib.metadata
 import logging
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from deepseek.compiler.backend import deepseek
 from tests.compiler.conftest import MODELS, layers, same, through_dynamo
 
 ROOT = Path(__file__).resolve().parents[2]
-Case = tuple[nn.Module, Callable[[int, int], dict[str, Tensor]]]
 CALLS = 5
 
 pytestmark = [
@@ -50,10 +48,13 @@ def test_torch_finds_the_backend_by_its_name() -> None:
 # inference
 
 
-def test_models_give_the_same_for_all_sizes(
-    model_and_inputs: Case, graphs: list[frozen.Frozen]
-) -> None:
-    model, make = model_and_inputs
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "bert" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS],
+)
+def test_models_give_the_same_for_all_sizes(name: str, graphs: list[frozen.Frozen]) -> None:
+    make_model, make = MODELS[name]
+    model = make_model().eval()
     fast = through_dynamo(model, dynamic=True)
     with torch.no_grad():
         for batch, length in ((4, 17), (2, 9), (2, 9), (2, 9), (2, 9), (5, 12)):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepseek.nn import int8_linear as layers
+from deepseek.nn import compute as layers
 from deepseek.nn import packed as packed_module
 from deepseek.nn.int8_arithmetic import int8_linear
 from deepseek.nn.int8_linear import Int8Linear

@@ -20,10 +20,11 @@ from deepseek.compiler.rewrite.clean import (
 )
 from deepseek.compiler.rewrite.embeddings import find_embeddings
 from deepseek.compiler.rewrite.epilogues import fuse_epilogues
-from deepseek.compiler.rewrite.linears import Packing, find_linears, join_linears
+from deepseek.compiler.rewrite.linears import find_linears, join_linears
 from deepseek.compiler.rewrite.precision import round_products
 from deepseek.compiler.rewrite.rotations import find_rotary
 from deepseek.compiler.rewrite.rows import find_norms, find_softmax
+from deepseek.compiler.rewrite.weights import Packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
