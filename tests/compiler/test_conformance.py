@@ -32,7 +32,10 @@ def database() -> list[Any]:
 
 DTYPES = (torch.float32, torch.bfloat16, torch.int64)
 SAMPLES = 3
-TOLERANCES = {torch.bfloat16: {"rtol": 1.6e-2, "atol": 1e-2}}  # kernels round at other places
+TOLERANCES = {("log_softmax", torch.bfloat16): {"rtol": 1.6e-2, "atol": 1e-2}}
+"""Where torch's own tolerances do not hold. ATen loses what is small beside the largest:
+of -0.003791 it makes 0, the kernel -0.003784, which is the nearest number of bf16."""
+
 CALLS = 3  # in Python, recorded, replayed
 
 pytestmark = [
@@ -105,16 +108,19 @@ def outcome(function: Any, sample: Any) -> Any:
     return result, arguments
 
 
-def differences(got: Any, expected: Any, *, numbers: bool = True) -> list[str]:
+def differences(
+    got: Any, expected: Any, *, numbers: bool = True, tolerance: Any = None
+) -> list[str]:
     if isinstance(got, Exception) or isinstance(expected, Exception):
         return [] if type(got) is type(expected) else [f"{got!r} for {expected!r}"[:300]]
     (mine, tree), (theirs, other) = map(pytree.tree_flatten, (got, expected))
     if tree != other:
         return [f"{tree} for {other}"]
-    return [text for a, b in zip(mine, theirs, strict=True) for text in _differ(a, b, numbers)]
+    pairs = zip(mine, theirs, strict=True)
+    return [text for a, b in pairs for text in _differ(a, b, numbers, tolerance or {})]
 
 
-def _differ(a: Any, b: Any, numbers: bool) -> list[str]:
+def _differ(a: Any, b: Any, numbers: bool, tolerance: Any) -> list[str]:
     if not isinstance(a, Tensor):
         return [] if a == b or a != a else [f"{a} for {b}"]
     looks = [(x.dtype, x.shape, x.layout, _strides(x)) for x in (a, b)]
@@ -123,7 +129,7 @@ def _differ(a: Any, b: Any, numbers: bool) -> list[str]:
     if not numbers:
         return []
     try:
-        torch.testing.assert_close(a, b, equal_nan=True, **TOLERANCES.get(a.dtype, {}))
+        torch.testing.assert_close(a, b, equal_nan=True, **tolerance)
     except AssertionError as error:
         return [str(error)]
     return []
@@ -141,14 +147,17 @@ def test_an_operator_does_what_it_does_in_eager_mode(operator: Any, dtype: torch
     def call(*args: Any, **kwargs: Any) -> Any:
         return operator.op(*args, **kwargs)
 
-    numbers = operator.name not in UNCOMPARED
+    how = {
+        "numbers": operator.name not in UNCOMPARED,
+        "tolerance": TOLERANCES.get((operator.name, dtype)),
+    }
     fast = torch.compile(call, backend=deepseek)
     torch.manual_seed(0)
     for sample in itertools.islice(operator.sample_inputs("cpu", dtype), SAMPLES):
         expected = outcome(call, sample)
         for _ in range(CALLS):
-            wrong = differences(outcome(fast, sample), expected, numbers=numbers)
+            wrong = differences(outcome(fast, sample), expected, **how)
             if wrong:
                 plain = outcome(torch.compile(call, backend="aot_eager"), sample)
-                wrong = differences(outcome(fast, sample), plain, numbers=numbers)
+                wrong = differences(outcome(fast, sample), plain, **how)
             assert wrong == []
