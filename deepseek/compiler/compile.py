@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from deepseek.compiler import diagnostics
 from deepseek.compiler.caches import CannotFlattenError, adopt
 from deepseek.compiler.capture import Inputs, capture, flatten
+from deepseek.compiler.parts import Parts
 from deepseek.compiler.program import Program
 from deepseek.compiler.rewrite import rewrite
 from deepseek.compiler.rewrite.weights import Packing
@@ -55,13 +56,14 @@ class CompiledModel:
 
     Sizes of inputs may change from call to call without another compilation, as far as the model
     itself treats them alike. It computes without gradients, with the parameters it had when it was
-    first called. A model that cannot be captured runs as it is, and the log says why.
+    first called. A model that cannot be captured goes through ``torch.compile`` with this
+    backend, in fp32, which takes the parts between what cannot be; the log says why.
 
     Attributes:
         model: The model.
         precision: How linear layers compute.
         compilations: What was compiled so far.
-        refusal: Why the model runs uncompiled, if it does.
+        refusal: Why the model is not captured whole, if it is not.
     """
 
     def __init__(self, model: torch.nn.Module, precision: str) -> None:
@@ -70,6 +72,7 @@ class CompiledModel:
         self.compilations: list[Compilation] = []
         self.refusal: str | None = None
         self._packing = Packing(precision)
+        self._parts: Parts | None = None
         self._lock = threading.Lock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -87,8 +90,11 @@ class CompiledModel:
         return result
 
     def _uncompiled(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        parts = self._parts
         with torch.no_grad():
-            return self.model(*args, **kwargs)
+            if parts is None or torch.is_autocast_enabled("cpu"):
+                return self.model(*args, **kwargs)
+            return parts(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.model, name)
@@ -121,13 +127,13 @@ class CompiledModel:
         try:
             with alone():
                 captured = capture(self.model, inputs)
+            captured_in = time.perf_counter() - begin
+            passes = rewrite(
+                captured.graph, captured.constants, self._packing, texts=diagnostics.wants_graphs()
+            )
         except Exception as error:  # noqa: BLE001 - torch.export raises anything
             self._refuse(str(error).strip().partition("\n")[0])
             return None
-        captured_in = time.perf_counter() - begin
-        passes = rewrite(
-            captured.graph, captured.constants, self._packing, texts=diagnostics.wants_graphs()
-        )
         program = Program(captured.graph, captured.inputs, captured.constants)
         compilation = Compilation(captured, program, passes, time.perf_counter() - begin)
         self.compilations.append(compilation)
@@ -135,8 +141,10 @@ class CompiledModel:
         return compilation
 
     def _refuse(self, reason: str) -> None:
+        self._parts = Parts(self.model)
         self.refusal = reason
-        _log.warning("%s runs uncompiled: %s", type(self.model).__name__, reason)
+        name = type(self.model).__name__
+        _log.warning("%s is compiled in parts, by torch.compile: %s", name, reason)
 
 
 def compile(model: torch.nn.Module, precision: str = "fp32") -> Any:  # noqa: A001 - as in torch

@@ -65,7 +65,7 @@ class Explanation:
 
     Attributes:
         model: Its class.
-        refusal: Why it runs uncompiled; None if it does not.
+        refusal: Why it is not captured whole; None if it is.
         compile_seconds: What capturing and rewriting took.
         passes: Names of the passes, and the calls in the graph after each.
         steps: In the order they run.
@@ -103,7 +103,7 @@ class Explanation:
 
     def __str__(self) -> str:
         if self.refusal is not None:
-            return f"{self.model} runs uncompiled: {self.refusal}"
+            return f"{self.model} is not captured whole: {self.refusal}"
         total = sum(step.seconds for step in self.steps) or 1.0
         lines = [
             f"{self.model}: compiled in {self.compile_seconds:.2f} s",

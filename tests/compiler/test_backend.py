@@ -2,12 +2,7 @@
 
 import importlib.metadata
 import logging
-import os
-import subprocess
-import sys
-import threading
 import tomllib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,61 +12,16 @@ from torch import Tensor, nn
 
 from deepseek.compiler import frozen
 from deepseek.compiler.backend import deepseek
+from tests.compiler.conftest import MODELS, layers, same, through_dynamo
 
 ROOT = Path(__file__).resolve().parents[2]
-Case = tuple[nn.Module, Callable[[int, int], dict[str, Tensor]]]
 CALLS = 5
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch"),
     pytest.mark.filterwarnings("ignore::FutureWarning:torch"),
+    pytest.mark.usefixtures("fresh_dynamo"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def _fresh(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    torch._dynamo.reset()
-    torch.manual_seed(0)
-    yield
-    torch._dynamo.reset()
-    wrong = [record for record in caplog.records if "could not be rewritten" in record.message]
-    assert wrong == []
-
-
-@pytest.fixture
-def graphs(monkeypatch: pytest.MonkeyPatch) -> list[frozen.Frozen]:
-    """The inference graphs that were compiled, as they come."""
-    made: list[frozen.Frozen] = []
-    begin = frozen.Frozen.__init__
-
-    def noted(self: frozen.Frozen, *arguments: Any) -> None:
-        begin(self, *arguments)
-        made.append(self)
-
-    monkeypatch.setattr(frozen.Frozen, "__init__", noted)
-    return made
-
-
-def compiled(function: Any, **options: Any) -> Any:
-    return torch.compile(function, backend=deepseek, **options)
-
-
-def same(got: Any, expected: Any) -> None:
-    torch.testing.assert_close(got, expected, rtol=2e-5, atol=2e-6, equal_nan=True)
-    if isinstance(expected, Tensor):
-        assert got.stride() == expected.stride()
-        assert got.dtype == expected.dtype
-
-
-def layers() -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(8, 16),
-        nn.GELU(),
-        nn.LayerNorm(16),
-        nn.Dropout(0.5),
-        nn.Linear(16, 4),
-        nn.Softmax(-1),
-    )
 
 
 # how it is found
@@ -98,11 +48,14 @@ def test_torch_finds_the_backend_by_its_name() -> None:
 # inference
 
 
-def test_models_give_the_same_for_all_sizes(
-    model_and_inputs: Case, graphs: list[frozen.Frozen]
-) -> None:
-    model, make = model_and_inputs
-    fast = compiled(model, dynamic=True)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "bert" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS],
+)
+def test_models_give_the_same_for_all_sizes(name: str, graphs: list[frozen.Frozen]) -> None:
+    make_model, make = MODELS[name]
+    model = make_model().eval()
+    fast = through_dynamo(model, dynamic=True)
     with torch.no_grad():
         for batch, length in ((4, 17), (2, 9), (2, 9), (2, 9), (2, 9), (5, 12)):
             inputs = make(batch, length)
@@ -116,7 +69,7 @@ def test_models_give_the_same_for_all_sizes(
 def test_composite_operators_are_kept_whole(graphs: list[frozen.Frozen]) -> None:
     model = layers().eval()
     with torch.no_grad():
-        compiled(model)(torch.randn(3, 8))
+        through_dynamo(model)(torch.randn(3, 8))
     [graph] = graphs
     assert graph.program is not None
     kinds = [getattr(node.target, "__name__", "") for node in graph.program.graph.nodes]
@@ -128,7 +81,7 @@ def test_composite_operators_are_kept_whole(graphs: list[frozen.Frozen]) -> None
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_modes_without_gradients(mode: Any) -> None:
     model = layers().eval()
-    fast = compiled(model)
+    fast = through_dynamo(model)
     for _ in range(CALLS):
         x = torch.randn(3, 8)
         with mode():
@@ -140,7 +93,7 @@ def test_modes_without_gradients(mode: Any) -> None:
 
 def test_changed_parameters_are_seen(graphs: list[frozen.Frozen]) -> None:
     model = layers().eval()
-    fast = compiled(model)
+    fast = through_dynamo(model)
     x = torch.randn(3, 8)
     with torch.no_grad():
         for turn in range(4):
@@ -158,7 +111,7 @@ def test_changed_parameters_are_seen(graphs: list[frozen.Frozen]) -> None:
 
 def test_parameters_that_change_at_every_call_become_inputs(graphs: list[frozen.Frozen]) -> None:
     layer = nn.Linear(8, 8).eval()
-    fast = compiled(layer)
+    fast = through_dynamo(layer)
     x = torch.randn(3, 8)
     with torch.no_grad():
         for _ in range(30):
@@ -170,7 +123,7 @@ def test_parameters_that_change_at_every_call_become_inputs(graphs: list[frozen.
 def test_buffers_that_the_model_changes() -> None:
     model, twin = (nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)) for _ in range(2))
     twin.load_state_dict(model.state_dict())
-    fast = compiled(model)
+    fast = through_dynamo(model)
     with torch.no_grad():
         for _ in range(CALLS):
             x = torch.randn(6, 4)
@@ -182,7 +135,7 @@ def test_buffers_that_the_model_changes() -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
 def test_other_floating_point_numbers(dtype: torch.dtype) -> None:
     model = layers().eval().to(dtype)
-    fast = compiled(model)
+    fast = through_dynamo(model)
     with torch.no_grad():
         for _ in range(CALLS):
             x = torch.randn(3, 8, dtype=dtype)
@@ -191,7 +144,7 @@ def test_other_floating_point_numbers(dtype: torch.dtype) -> None:
 
 def test_autocast() -> None:
     model = layers().eval()
-    fast = compiled(model)
+    fast = through_dynamo(model)
     for _ in range(CALLS):
         x = torch.randn(3, 8)
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -248,7 +201,7 @@ FUNCTIONS = [
 @pytest.mark.parametrize("make", [lambda x: x, lambda x: x.t(), lambda x: x[::2]], ids=str)
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
 def test_aliases_and_changes_in_place(function: Any, make: Any) -> None:
-    fast = compiled(function)
+    fast = through_dynamo(function)
     for _ in range(CALLS):
         x = torch.randn(6, 6)
         mine, theirs = make(x.clone()), make(x.clone())
@@ -266,7 +219,7 @@ def test_random_numbers_follow_the_seed() -> None:
     def draw(x: Tensor) -> Tensor:
         return torch.dropout(x.softmax(-1), 0.5, True) + torch.rand_like(x)
 
-    fast = compiled(draw)
+    fast = through_dynamo(draw)
     x = torch.randn(4, 8)
     for seed in range(CALLS):
         torch.manual_seed(seed)
@@ -283,7 +236,7 @@ def test_graph_breaks() -> None:
         torch._dynamo.graph_break()
         return layer(y) if y.sum() > 0 else y.softmax(-1)
 
-    fast = compiled(broken)
+    fast = through_dynamo(broken)
     with torch.no_grad():
         for _ in range(CALLS):
             for sign in (1, -1):
@@ -297,7 +250,7 @@ def test_errors_are_those_of_torch() -> None:
     def embed(a: Tensor, b: Tensor) -> Tensor:
         return words(a) + places(b)
 
-    fast = compiled(embed)
+    fast = through_dynamo(embed)
     good, bad = torch.zeros(2, 4, dtype=torch.long), torch.full((2, 4), 10)
     with torch.no_grad():
         for _ in range(CALLS):
@@ -309,7 +262,7 @@ def test_errors_are_those_of_torch() -> None:
 @pytest.mark.parametrize("shape", [(0, 8), (2, 0, 8)])
 def test_empty_tensors(shape: tuple[int, ...]) -> None:
     model = layers().eval()
-    fast = compiled(model)
+    fast = through_dynamo(model)
     with torch.no_grad():
         for _ in range(CALLS):
             same(fast(torch.empty(shape)), model(torch.empty(shape)))
@@ -319,7 +272,7 @@ def test_numbers_among_inputs_and_outputs() -> None:
     def scaled(x: Tensor, factor: float, count: int) -> tuple[Tensor, int, float]:
         return x.softmax(-1) * factor + count, count + x.shape[0], factor * 2
 
-    fast = compiled(scaled, dynamic=True)
+    fast = through_dynamo(scaled, dynamic=True)
     for rows in range(2, 2 + CALLS):
         x = torch.randn(rows, 8)
         for repeat in range(3):
@@ -332,7 +285,7 @@ def test_what_follows_from_content() -> None:
     def positive(x: Tensor) -> Tensor:
         return x.softmax(-1)[x > 0]
 
-    fast = compiled(positive)
+    fast = through_dynamo(positive)
     for _ in range(CALLS):
         x = torch.randn(4, 8)
         same(fast(x), positive(x))
@@ -343,7 +296,7 @@ def test_complex_numbers() -> None:
         z = torch.view_as_complex(x.softmax(-1).view(4, 4, 2))
         return z.conj(), torch.view_as_real(z * z.conj())
 
-    fast = compiled(rotated)
+    fast = through_dynamo(rotated)
     for _ in range(CALLS):
         x = torch.randn(4, 8)
         for a, b in zip(fast(x), rotated(x), strict=True):
@@ -353,9 +306,14 @@ def test_complex_numbers() -> None:
 # training
 
 
-def test_gradients_are_those_of_eager(model_and_inputs: Case) -> None:
-    model, make = model_and_inputs
-    fast = compiled(model)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "llama" else pytest.param(name, marks=pytest.mark.slow) for name in MODELS],
+)
+def test_gradients_are_those_of_eager(name: str) -> None:
+    make_model, make = MODELS[name]
+    model = make_model().eval()
+    fast = through_dynamo(model)
     for _ in range(2):
         inputs = make(2, 9)
         model.zero_grad()
@@ -371,7 +329,7 @@ def test_gradients_are_those_of_eager(model_and_inputs: Case) -> None:
 def test_a_model_learns_and_is_evaluated_in_between() -> None:
     model, twin = layers(), layers()
     twin.load_state_dict(model.state_dict())
-    fast = compiled(model)
+    fast = through_dynamo(model)
     steps = [torch.optim.SGD(each.parameters(), 0.5) for each in (model, twin)]
     for turn in range(4):
         x = torch.randn(6, 8)
@@ -385,83 +343,6 @@ def test_a_model_learns_and_is_evaluated_in_between() -> None:
             same(fast.eval()(x), twin.eval()(x))
 
 
-# where it runs
-
-
-def test_threads_of_python_at_once() -> None:
-    model = layers().eval()
-    fast = compiled(model)
-    inputs = [torch.randn(3, 8) for _ in range(4)]
-    with torch.no_grad():
-        expected = [model(x) for x in inputs]
-    wrong: list[BaseException] = []
-
-    def work(number: int) -> None:
-        try:
-            with torch.no_grad():
-                for turn in range(20):
-                    case = (number + turn) % 4
-                    same(fast(inputs[case]), expected[case])
-        except BaseException as error:  # noqa: BLE001 - told by the test
-            wrong.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
-
-
-PROGRAM = """
-import torch
-from deepseek.compiler.backend import deepseek
-torch.manual_seed(0)
-model = torch.nn.Sequential(torch.nn.Linear(64, 64), torch.nn.GELU(), torch.nn.Softmax(-1)).eval()
-fast = torch.compile(model, backend=deepseek)
-with torch.no_grad():
-    inputs = [torch.randn(64, 64) for _ in range(5)]
-    outputs = [model(x) for x in inputs]
-def check():
-    with torch.no_grad():
-        for x, y in zip(inputs, outputs):
-            torch.testing.assert_close(fast(x), y, rtol=2e-5, atol=2e-6)
-check()
-"""
-FORK = """
-import os, signal
-child = os.fork()
-if not child:
-    signal.alarm(60)
-    check()
-    os._exit(0)
-assert os.waitpid(child, 0)[1] == 0
-check()
-"""
-
-
-def run(*arguments: str, environment: dict[str, str] | None = None) -> None:
-    command = [sys.executable, *arguments]
-    done = subprocess.run(
-        command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_without_any_program_on_the_path_and_with_nowhere_to_write(tmp_path: Path) -> None:
-    closed = tmp_path / "closed"
-    closed.mkdir(mode=0o500)
-    places = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "TMPDIR"), str(closed))
-    kept = {key: os.environ[key] for key in ("PYTHONPATH", "VIRTUAL_ENV") if key in os.environ}
-    environment = {**kept, **places, "PATH": "", "PYTHONDONTWRITEBYTECODE": "1"}
-    run("-c", PROGRAM, environment=environment)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
-def test_after_a_fork() -> None:
-    run("-W", "ignore", "-c", PROGRAM + FORK)
-
-
 def test_a_graph_that_cannot_be_rewritten_runs_as_it_is(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -472,6 +353,6 @@ def test_a_graph_that_cannot_be_rewritten_runs_as_it_is(
     layer = nn.Linear(8, 8).eval()
     x = torch.randn(2, 8)
     with torch.no_grad(), caplog.at_level(logging.ERROR, "deepseek.compiler"):
-        same(compiled(layer)(x), layer(x))
+        same(through_dynamo(layer)(x), layer(x))
     assert "it could not be rewritten" in caplog.text
     caplog.clear()

@@ -1,7 +1,6 @@
 """Compiled models give what the models give, whatever the sizes, and however often."""
 
 import logging
-import threading
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -12,11 +11,22 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import deepseek
+from deepseek.compiler.frozen import Frozen
 from deepseek.errors import InputError
+from tests.compiler.conftest import MODELS, at_once
 
 Case = tuple[nn.Module, Callable[[int, int], dict[str, Tensor]]]
 TOLERANCE = 2e-5
 CALLS = 4  # in Python, recorded, replayed, and replayed again
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def shared(request: pytest.FixtureRequest) -> tuple[Any, nn.Module, Any]:
+    """A compiled model, the model, and a function (batch, length) that makes inputs for both."""
+    torch.manual_seed(0)
+    make, inputs = MODELS[request.param]
+    model = make().eval()
+    return deepseek.compile(model), model, inputs
 
 
 def eager(model: nn.Module, inputs: dict[str, Tensor]) -> Any:
@@ -34,28 +44,27 @@ def assert_close(got: Any, expected: Any, tolerance: float = TOLERANCE) -> None:
         assert (a - b).abs().max() <= tolerance * b.abs().max()
 
 
-def test_models_give_the_same_every_time(model_and_inputs: Case) -> None:
-    model, make = model_and_inputs
-    compiled = deepseek.compile(model)
+def test_models_give_the_same_every_time(shared: Any) -> None:
+    compiled, model, make = shared
     for _ in range(CALLS):
         inputs = make(3, 17)
         assert_close(compiled(**inputs), eager(model, inputs))
     assert compiled.refusal is None
 
 
-def test_fifty_shapes_are_one_compilation(model_and_inputs: Case) -> None:
-    model, make = model_and_inputs
-    compiled = deepseek.compile(model)
+def test_fifty_shapes_are_one_compilation(shared: Any) -> None:
+    compiled, model, make = shared
+    served = set()
     sizes = torch.randint(2, 40, (50, 2), generator=torch.Generator().manual_seed(1))
     for batch, length in sizes.tolist():
         inputs = make(batch, length)
         assert_close(compiled(**inputs), eager(model, inputs))
-    assert len(compiled.compilations) == 1
+        served.add(id(compiled.compiled_for(**inputs)))
+    assert len(served) == 1
 
 
-def test_one_text_may_take_a_graph_of_its_own(model_and_inputs: Case) -> None:
-    model, make = model_and_inputs
-    compiled = deepseek.compile(model)
+def test_one_text_may_take_a_graph_of_its_own(shared: Any) -> None:
+    compiled, model, make = shared
     for batch, length in ((2, 9), (1, 9), (1, 12), (5, 9)):
         for _ in range(CALLS):
             inputs = make(batch, length)
@@ -72,8 +81,6 @@ def test_int8_is_close(model_and_inputs: Case) -> None:
 
 
 def test_nothing_is_left_to_torch_but_what_has_no_kernel() -> None:
-    from tests.compiler.conftest import MODELS
-
     make, inputs = MODELS["gpt2"]
     compiled = deepseek.compile(make().eval())
     given = inputs(2, 8)
@@ -93,21 +100,57 @@ def test_a_result_is_not_overwritten_by_the_next_call() -> None:
 
 
 class Branches(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
     def forward(self, x: Tensor) -> Tensor:
-        return x * 2 if x.sum() > 0 else x - 1
+        y: Tensor = self.layer(x)
+        return y * 2 if x.sum() > 0 else y.softmax(-1)
 
 
-def test_a_model_that_cannot_be_captured_runs_as_it_is(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.usefixtures("fresh_dynamo")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.filterwarnings("ignore::FutureWarning:torch")
+def test_a_model_that_cannot_be_captured_is_compiled_in_parts(
+    caplog: pytest.LogCaptureFixture, graphs: list[Frozen]
 ) -> None:
-    compiled = deepseek.compile(Branches().eval())
+    model = Branches().eval()
+    compiled = deepseek.compile(model)
     with caplog.at_level(logging.WARNING, "deepseek.compiler"):
-        for sign in (1, -1):
-            x = sign * torch.ones(3)
-            torch.testing.assert_close(compiled(x), Branches()(x))
+        for sign in (1, -1, 1, -1):
+            x = sign * torch.ones(3, 4)
+            with torch.no_grad():
+                torch.testing.assert_close(compiled(x), model(x))
     assert compiled.refusal
     assert len(caplog.records) == 1
-    assert "Branches runs uncompiled: " in caplog.text
+    assert "Branches is compiled in parts, by torch.compile: " in caplog.text
+    programs = [graph.program for graph in graphs if graph.program is not None]
+    names = [
+        node.target.__name__ for p in programs for node in p.graph.nodes if callable(node.target)
+    ]
+    assert "linear" in names
+
+
+def test_where_dynamo_fails_too_the_model_runs_as_it_is(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._dynamo.exc import Unsupported
+
+    def broken(*_given: object) -> None:
+        raise Unsupported("no frames today")
+
+    monkeypatch.setattr(torch, "compile", lambda *_given, **_named: broken)
+    model = Branches().eval()
+    compiled = deepseek.compile(model)
+    with caplog.at_level(logging.WARNING, "deepseek.compiler"):
+        for sign in (1, -1):
+            x = sign * torch.ones(3, 4)
+            with torch.no_grad():
+                torch.testing.assert_close(compiled(x), model(x))
+    assert "Branches runs uncompiled: no frames today" in caplog.text
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        compiled(torch.ones(3, 5))
 
 
 class Chooses(nn.Module):
@@ -213,27 +256,17 @@ def test_double_precision_and_integers_are_left_to_torch() -> None:
         torch.testing.assert_close(compiled(x), layer(x).detach(), rtol=1e-12, atol=0)
 
 
-def test_threads_of_python_at_once(model_and_inputs: Case) -> None:
-    model, make = model_and_inputs
+def test_threads_of_python_at_once() -> None:
+    make_model, make = MODELS["bert"]
+    model = make_model().eval()
     compiled = deepseek.compile(model)
     cases = [make(2, 5 + size) for size in range(4)]
     expected = [eager(model, inputs) for inputs in cases]
-    wrong: list[BaseException] = []
 
-    def work(number: int) -> None:
-        try:
-            for turn in range(20):
-                case = (number + turn) % 4
-                assert_close(compiled(**cases[case]), expected[case])
-        except BaseException as error:  # noqa: BLE001 - told by the test
-            wrong.append(error)
+    def check(case: int) -> None:
+        assert_close(compiled(**cases[case]), expected[case])
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
+    at_once(check)
     assert len(compiled.compilations) == 1
 
 

@@ -22,7 +22,7 @@ from deepseek.compiler.backend import deepseek
 def database() -> list[Any]:
     """torch's descriptions of its operators; a test library that their module names is not used."""
     name = "expecttest"
-    if importlib.util.find_spec(name) is None and name not in sys.modules:
+    if name not in sys.modules and importlib.util.find_spec(name) is None:
         sys.modules[name] = ModuleType(name)
         sys.modules[name].TestCase = unittest.TestCase
     from torch.testing._internal.common_methods_invocations import op_db
@@ -32,7 +32,10 @@ def database() -> list[Any]:
 
 DTYPES = (torch.float32, torch.bfloat16, torch.int64)
 SAMPLES = 3
-TOLERANCES = {torch.bfloat16: {"rtol": 1.6e-2, "atol": 1e-2}}  # kernels round at other places
+TOLERANCES = {("log_softmax", torch.bfloat16): {"rtol": 1.6e-2, "atol": 1e-2}}
+"""Where torch's own tolerances do not hold. ATen loses what is small beside the largest:
+of -0.003791 it makes 0, the kernel -0.003784, which is the nearest number of bf16."""
+
 CALLS = 3  # in Python, recorded, replayed
 
 pytestmark = [
@@ -49,6 +52,10 @@ QUICK = frozenset((
     "nn.functional.dropout",
 ))  # fmt: skip
 """Operators that kernels stand for, and some of each kind that they must leave alone."""
+
+QUICK_IN_BF16 = frozenset(
+    f"{name}-bfloat16" for name in ("nn.functional.linear", "softmax", "log_softmax", "add")
+)
 
 UNCOMPARED = {
     "empty": "its content is not defined",
@@ -73,7 +80,8 @@ def cases() -> list[Any]:
     for operator, dtype in itertools.product(database(), DTYPES):
         if dtype in operator.supported_dtypes("cpu"):
             name = f"{operator.full_name}-{str(dtype).removeprefix('torch.')}"
-            marks = () if operator.name in QUICK and dtype != torch.int64 else pytest.mark.slow
+            quick = name in QUICK_IN_BF16 or (operator.name in QUICK and dtype == torch.float32)
+            marks = () if quick else pytest.mark.slow
             found.append(pytest.param(operator, dtype, id=name, marks=marks))
     return found
 
@@ -100,17 +108,19 @@ def outcome(function: Any, sample: Any) -> Any:
     return result, arguments
 
 
-def differences(got: Any, expected: Any, *, numbers: bool = True) -> list[str]:
+def differences(
+    got: Any, expected: Any, *, numbers: bool = True, tolerance: Any = None
+) -> list[str]:
     if isinstance(got, Exception) or isinstance(expected, Exception):
-        alike = isinstance(got, Exception) and isinstance(expected, Exception)
-        return [] if alike else [f"{got!r} for {expected!r}"[:300]]
+        return [] if type(got) is type(expected) else [f"{got!r} for {expected!r}"[:300]]
     (mine, tree), (theirs, other) = map(pytree.tree_flatten, (got, expected))
     if tree != other:
         return [f"{tree} for {other}"]
-    return [text for a, b in zip(mine, theirs, strict=True) for text in _differ(a, b, numbers)]
+    pairs = zip(mine, theirs, strict=True)
+    return [text for a, b in pairs for text in _differ(a, b, numbers, tolerance or {})]
 
 
-def _differ(a: Any, b: Any, numbers: bool) -> list[str]:
+def _differ(a: Any, b: Any, numbers: bool, tolerance: Any) -> list[str]:
     if not isinstance(a, Tensor):
         return [] if a == b or a != a else [f"{a} for {b}"]
     looks = [(x.dtype, x.shape, x.layout, _strides(x)) for x in (a, b)]
@@ -119,7 +129,7 @@ def _differ(a: Any, b: Any, numbers: bool) -> list[str]:
     if not numbers:
         return []
     try:
-        torch.testing.assert_close(a, b, equal_nan=True, **TOLERANCES.get(a.dtype, {}))
+        torch.testing.assert_close(a, b, equal_nan=True, **tolerance)
     except AssertionError as error:
         return [str(error)]
     return []
@@ -137,14 +147,17 @@ def test_an_operator_does_what_it_does_in_eager_mode(operator: Any, dtype: torch
     def call(*args: Any, **kwargs: Any) -> Any:
         return operator.op(*args, **kwargs)
 
-    numbers = operator.name not in UNCOMPARED
+    how = {
+        "numbers": operator.name not in UNCOMPARED,
+        "tolerance": TOLERANCES.get((operator.name, dtype)),
+    }
     fast = torch.compile(call, backend=deepseek)
     torch.manual_seed(0)
     for sample in itertools.islice(operator.sample_inputs("cpu", dtype), SAMPLES):
         expected = outcome(call, sample)
         for _ in range(CALLS):
-            wrong = differences(outcome(fast, sample), expected, numbers=numbers)
+            wrong = differences(outcome(fast, sample), expected, **how)
             if wrong:
                 plain = outcome(torch.compile(call, backend="aot_eager"), sample)
-                wrong = differences(outcome(fast, sample), plain, numbers=numbers)
+                wrong = differences(outcome(fast, sample), plain, **how)
             assert wrong == []

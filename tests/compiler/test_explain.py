@@ -88,7 +88,7 @@ class Branches(nn.Module):
 def test_a_model_that_runs_uncompiled_says_why() -> None:
     told = deepseek.explain(Branches().eval(), torch.ones(3))
     assert told.steps == ()
-    assert str(told) == f"Branches runs uncompiled: {told.refusal}"
+    assert str(told) == f"Branches is not captured whole: {told.refusal}"
 
 
 _PROGRAM = """

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.fx.node import map_arg
 
-from deepseek.compiler.nodes import calls, dtype_of, is_node, replace, same_sizes
+from deepseek.compiler.nodes import calls, dtype_of, replace, same_sizes
 from deepseek.compiler.rewrite.clean import is_kept
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _ADDITIONS = (_aten.add.Tensor, _aten.add.Scalar)
 _POWERS = (_aten.pow.Tensor_Scalar,)
 _OPERATORS = frozenset((*_KERNELS, *_SCALINGS, *_ADDITIONS, *_POWERS))
 _REACH = 4  # operators from erf or tanh to the end of a spelling
-
+_MOST = 12  # values before it that are tried
 
 _FUNCTIONS: tuple[tuple[Callable[[Tensor], Tensor], Any, dict[str, str]], ...] = (
     (torch.nn.functional.gelu, _aten.gelu.default, {}),
@@ -79,14 +79,12 @@ def _above(node: Node) -> Iterator[Node]:
 
 
 def _below(kernel: Node) -> Iterator[Node]:
-    """Values that erf, tanh or sigmoid may be taken of: beneath scalings, and beneath a sum."""
-    node: Any = kernel.args[0]
-    while is_node(node):
+    """What the operand of erf, tanh or sigmoid may be computed from, the nearest first."""
+    waiting = list(kernel.all_input_nodes)
+    for node in waiting:  # it grows
         yield node
-        if calls(node, *_ADDITIONS):
-            yield from (other for other in node.args[:2] if is_node(other))
-        inside = [other for other in node.args if is_node(other)]
-        node = inside[0] if calls(node, *_SCALINGS) and len(inside) == 1 else None
+        if node.target in _OPERATORS and len(waiting) < _MOST:
+            waiting += [source for source in node.all_input_nodes if source not in waiting]
 
 
 def _computed(end: Node, x: Node) -> Tensor | None:

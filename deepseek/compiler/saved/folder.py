@@ -143,8 +143,10 @@ class SavedModel:
             InputError: The model was saved for other inputs.
         """
         inputs = flatten(args, kwargs)
-        kind = write_tree((args, kwargs), inputs.leaves)
         for graph in self.graphs:
+            named = _in_order(kwargs, graph.kind)
+            inputs = flatten(args, named)
+            kind = write_tree((args, named), inputs.leaves)
             if graph.kind == kind and graph.guards.hold(inputs.tensors):
                 return read_tree(graph.result, graph.program(inputs.tensors))
         shapes = ", ".join(str(tuple(tensor.shape)) for tensor in inputs.tensors)
@@ -152,6 +154,12 @@ class SavedModel:
             f"expected inputs of a kind that the model was saved for, got tensors of {shapes}",
             hint="call the compiled model with such inputs before it is saved",
         )
+
+
+def _in_order(kwargs: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    """Named arguments in the order that a graph has them, where they are the same."""
+    names = kind["tuple"][1]["fields"]
+    return dict(kwargs) if names.keys() != kwargs.keys() else {name: kwargs[name] for name in names}
 
 
 def _write_graph(encoder: Encoder, compilation: Compilation) -> dict[str, Any]:

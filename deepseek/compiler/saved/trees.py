@@ -6,7 +6,7 @@ back as a :class:`Result`, which has the same fields in the same order.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -38,11 +38,13 @@ def write_tree(tree: Any, leaves: Sequence[Any]) -> Any:
     Raises:
         InputError: Something in it is neither, nor a tuple, list or mapping of such.
     """
-    numbers = {id(leaf): number for number, leaf in enumerate(_tensors(leaves))}
+    numbers: dict[int, list[int]] = defaultdict(list)  # a tensor may be given more than once
+    for number, leaf in enumerate(_tensors(leaves)):
+        numbers[id(leaf)].append(number)
 
     def write(value: Any) -> Any:
         if isinstance(value, Tensor):
-            return {"tensor": numbers[id(value)]}
+            return {"tensor": numbers[id(value)].pop(0)}
         if value is None or isinstance(value, (bool, int, float, str)):
             return {"constant": value}
         if isinstance(value, Mapping):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from deepseek.compiler.compile import compile as compile_model
+from deepseek.compiler.explain import explain
 from deepseek.compiler.operators import Operator
 from deepseek.compiler.pointwise import Pointwise
 from deepseek.compiler.record import OperatorCall
@@ -24,7 +25,7 @@ from deepseek.formats.exporting.signature import signature_of
 from deepseek.formats.model import load_model
 from deepseek.formats.parity import OutputParity, Parity
 from deepseek.nn.int8_linear import Int8Linear
-from deepseek.outputs import refuse_existing
+from deepseek.outputs import refuse_existing, staged
 from deepseek.progress import Progress, silent
 from deepseek.versions import versions
 
@@ -42,6 +43,7 @@ __all__ = ["CompiledCheckpoint", "compile_checkpoint"]
 
 _LIMITS = {
     "fp32": Limits(error=1e-4, cosine=0.9999),
+    "bf16": Limits(error=0.05, cosine=0.999),
     "int8": Limits(error=0.25, cosine=0.98),
 }
 _ROUNDS = 7
@@ -115,12 +117,15 @@ def compile_checkpoint(config: CompileConfig, progress: Progress = silent) -> Co
     """Compile a checkpoint for every batch and length, compare, and write the program.
 
     A program that differs from the model by more than is accepted is not written, unless the
-    configuration allows it.
+    configuration allows it. A trace that was asked for is written in either case: of one run at the
+    largest sizes that were compared, each step started from Python and timed by itself.
 
     Raises:
-        InputError: The checkpoint cannot be read or captured, or the output exists.
+        InputError: The checkpoint cannot be read or captured, or an output exists.
     """
     refuse_existing(config.output, overwrite=config.overwrite)
+    if config.trace is not None:
+        refuse_existing(config.trace, overwrite=config.overwrite)
     progress("loading", 0, 1)
     loaded = load_model(config.model, config=config.model_config, allow_globals=config.allow_global)
     progress("loading", 1, 1)
@@ -151,6 +156,10 @@ def compile_checkpoint(config: CompileConfig, progress: Progress = silent) -> Co
         kept=parity.passed or config.allow_mismatch,
         notes=(*loaded.notes, *([_ROUNDED] if _rounds_tokens(model) else [])),
     )
+    if config.trace is not None:
+        told = explain(compiled, runs=1, **inputs)
+        with staged(config.trace, overwrite=config.overwrite) as place:
+            told.chrome_trace(place)
     if report.kept:
         text = json.dumps(report.document(), indent=2)
         progress("writing", 0, 1)

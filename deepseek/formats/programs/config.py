@@ -16,12 +16,13 @@ class CompileConfig:
     model: Annotated[Path, "Checkpoint to read: a file, a folder, or a name on the hub."]
     output: Annotated[Path, "Folder to write the program into."]
     precision: Annotated[
-        Literal["fp32", "int8"],
-        "How linear layers compute: as they are, or with INT8 weights and activations.",
+        Literal["fp32", "bf16", "int8"],
+        "How linear layers compute: as they are, in bf16, or with INT8 weights and activations.",
     ] = "fp32"
     max_error: Annotated[
         float | None,
-        "Largest accepted error of outputs, as a share of the largest (fp32: 0.01%, int8: 25%).",
+        "Largest accepted error of outputs, as a share of the largest "
+        "(fp32: 0.01%, bf16: 5%, int8: 25%).",
         parse_share,
     ] = None
     model_config: Annotated[
@@ -33,4 +34,7 @@ class CompileConfig:
     allow_mismatch: Annotated[
         bool, "Keep the program even when it differs from the model; the exit code is still 1."
     ] = False
+    trace: Annotated[
+        Path | None, "File to write a trace of one run into, for chrome://tracing or Perfetto."
+    ] = None
     overwrite: Annotated[bool, "Replace an output that exists already."] = False

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from deepseek.compiler.pointwise import Pointwise
 from tests.compiler.rewrite.conftest import Found, Written
 
 aten = torch.ops.aten
@@ -17,9 +18,14 @@ SPELLINGS = {
     "sigmoid": (lambda x: x * torch.sigmoid(x), aten.silu.default),
     "sigmoid first": (lambda x: torch.sigmoid(x) * x, aten.silu.default),
 }
+TANH = {
+    "cube": lambda x: 0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.044715 * x.pow(3.0)))),
+    "product": lambda x: x * 0.5 * (1.0 + torch.tanh(x * 0.7978845608 * (1.0 + 0.044715 * x * x))),
+}
 NEAR = {
     "another scale": lambda x: x * 0.5 * (1 + torch.erf(x / 1.5)),
     "another half": lambda x: x * 0.6 * (1 + torch.erf(x / math.sqrt(2))),
+    "another cube": lambda x: 0.5 * x * (1 + torch.tanh(0.7978845608 * (x + 0.05 * x.pow(3)))),
     "quick": lambda x: x * torch.sigmoid(1.702 * x),
     "another operand": lambda x: x.flip(0) * torch.sigmoid(x),
     "no factor": torch.sigmoid,
@@ -31,6 +37,16 @@ def test_spellings(found: Found, name: str) -> None:
     function, target = SPELLINGS[name]
     model = Written(lambda _, x: function(x).cumsum(0))
     assert len(found(target, model, torch.randn(7, 9))) == 1
+
+
+@pytest.mark.parametrize("function", TANH.values(), ids=TANH)
+def test_spellings_by_tanh(found: Found, function: Callable[[Tensor], Tensor]) -> None:
+    """It has a kernel even where nothing is fused with it."""
+    model = Written(lambda _, x: function(x).cumsum(0))
+    (node,) = found(Pointwise, model, torch.randn(7, 9))
+    (operation,) = node.target.operations
+    assert operation.target is aten.gelu.default
+    assert dict(operation.options) == {"approximate": "tanh"}
 
 
 @pytest.mark.parametrize("function", NEAR.values(), ids=NEAR)

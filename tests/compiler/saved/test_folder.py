@@ -23,7 +23,7 @@ def tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(list(tree.values())) if isinstance(leaf, Tensor)]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
 def test_a_loaded_model_gives_the_same_bits(
     model_and_inputs: Case, precision: str, tmp_path: Path
 ) -> None:
@@ -52,6 +52,18 @@ def test_fields_by_name_and_by_place(tmp_path: Path) -> None:
     assert torch.equal(got.last_hidden_state, expected.last_hidden_state)
     assert torch.equal(got[1], expected.pooler_output)
     assert not hasattr(got, "nothing")
+
+
+def test_one_tensor_for_two_arguments_and_names_in_another_order(tmp_path: Path) -> None:
+    from tests.compiler.conftest import bert, masked_ids
+
+    compiled = deepseek.compile(bert().eval())
+    compiled(**masked_ids(2, 5))
+    loaded = load(save(compiled, tmp_path / "saved"))
+    ones = torch.ones(3, 7, dtype=torch.long)
+    expected = compiled(input_ids=ones, attention_mask=ones.clone())[0]
+    assert torch.equal(loaded(input_ids=ones, attention_mask=ones)[0], expected)
+    assert torch.equal(loaded(attention_mask=ones, input_ids=ones)[0], expected)
 
 
 class Gated(nn.Module):

@@ -84,6 +84,36 @@ def test_a_program_that_differs_is_not_kept(
     assert (tmp_path / "program" / "manifest.json").exists()
 
 
+def test_bf16_with_a_trace(tiny_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    trace, program = tmp_path / "trace.json", tmp_path / "program"
+    config = CompileConfig(model=tiny_folder("bert"), output=program, precision="bf16", trace=trace)
+    report = compile_checkpoint(config)
+    assert report.parity.passed
+    assert any(name.startswith("linear bfloat16") for name in report.kernels)
+    assert not any(name.startswith("linear float32") for name in report.kernels)
+    events = json.loads(trace.read_text())["traceEvents"]
+    kinds = {event["cat"] for event in events}
+    assert {"linear", "attention", "norm"} <= kinds
+    assert all(event["dur"] >= 0 for event in events)
+    begins = [event["ts"] for event in events]
+    assert begins == sorted(begins)
+    ids = torch.ones(2, 5, dtype=torch.long)
+    assert (
+        load(program)(input_ids=ids, attention_mask=ids, token_type_ids=0 * ids)[0].isfinite().all()
+    )
+
+
+def test_a_trace_that_exists_is_not_written_over(
+    tiny_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace.json"
+    trace.write_text("mine")
+    config = {"model": tiny_folder("bert"), "output": tmp_path / "program", "trace": trace}
+    with pytest.raises(InputError, match="exists already"):
+        compile_checkpoint(CompileConfig(**config))
+    assert trace.read_text() == "mine"
+
+
 def test_an_output_that_exists_is_refused_at_once(
     tiny_folder: Callable[[str], Path], tmp_path: Path
 ) -> None:
