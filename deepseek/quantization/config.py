@@ -64,6 +64,7 @@ class QuantizeConfig(MethodOptions):
 
     def __post_init__(self) -> None:
         MethodOptions.__post_init__(self)
+        self.refuse_unused(self.method)
         if self.seed < 0:
             raise InputError(f"expected --seed of 0 or more, got {self.seed}")
         if self.time_budget <= 0:

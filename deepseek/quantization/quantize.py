@@ -113,5 +113,6 @@ def quantize_on(
         search=search_report(attempts, best, searched),
         vnni=has_vnni(),
         worst=comparison.worst,
+        bits=config.bits if best.method == "weight_only" else 8,
     )
     return quantized.model, report

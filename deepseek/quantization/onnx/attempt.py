@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
+from transformers import PretrainedConfig
 
 from deepseek.errors import GateError, InputError
 from deepseek.progress import Progress
 from deepseek.quantization.apply import LeftAlone
 from deepseek.quantization.batches import Batch, Batches
 from deepseek.quantization.config import QuantizeConfig
-from deepseek.quantization.formats import refuse_for_onnx
 from deepseek.quantization.methods.method import QuantizedLayer
 from deepseek.quantization.onnx.methods import KINDS, WRITERS, Setting, calibrate
 from deepseek.quantization.onnx.mixture import ProgramMixture
@@ -26,7 +26,7 @@ from deepseek.quantization.search.speed import Times, middle_batch, time_calls
 from deepseek.quantization.search.state import SearchState, Trial
 from deepseek.quantization.search.units import Unit
 
-__all__ = ["Given", "ProgramAttempt", "attempt_program"]
+__all__ = ["Given", "ProgramAttempt", "attempt_program", "rounding_method"]
 
 _COSTLY = "in INT8 it costs too much"
 _WHOLE = "the whole program"
@@ -41,12 +41,14 @@ class Given:
         model: What is measured against: the model in torch, or the program itself.
         names: The model in torch that the program was exported from; None where there is none.
         architecture: The name of the model.
+        settings: Its configuration.
     """
 
     program: Path
     model: nn.Module
     names: nn.Module | None
     architecture: str
+    settings: PretrainedConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,8 +99,7 @@ def attempt_program(
         InputError: The program cannot be quantized.
         GateError: It is not faster than before, and size alone was not asked for.
     """
-    by = _by(method, config)
-    refuse_for_onnx(by, config)
+    by = rounding_method(method, config)
     all_nodes = prepare(given.program, folder / "float.onnx", given.names)
     nodes = [node for node in all_nodes if node.kind in KINDS[by]]
     if not nodes:
@@ -107,7 +108,7 @@ def attempt_program(
             f"weights), found none in {given.architecture}",
             hint=None if by == "static" else "--method static takes convolutions too",
         )
-    original = OnnxModule(folder / "float.onnx", given.model.config, given.architecture)
+    original = OnnxModule(folder / "float.onnx", given.settings, given.architecture)
     setting = Setting(source=original.path, config=config, ranges=folder / "ranges.json")
     if by == "static":
         progress("calibrating", 0, 1)
@@ -137,7 +138,7 @@ def attempt_program(
     )
 
 
-def _by(method: str, config: QuantizeConfig) -> str:
+def rounding_method(method: str, config: QuantizeConfig) -> str:
     """What rounds, where a method is another one after some preparation."""
     if method != "smooth":
         return method

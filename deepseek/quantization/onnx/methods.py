@@ -14,6 +14,7 @@ from typing import Any
 import onnx
 
 from deepseek.errors import InputError
+from deepseek.formats.quiet import quiet
 from deepseek.quantization.batches import Batches
 from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.formats import ONNX_OBSERVERS
@@ -63,10 +64,11 @@ def _dynamic_range(setting: Setting, dest: Path, names: Sequence[str]) -> None:
 
 
 def _static(setting: Setting, dest: Path, names: Sequence[str]) -> None:
-    from onnxruntime.quantization import QuantType, quantize_static
+    from onnxruntime.quantization import CalibrationMethod, QuantType, quantize_static
 
     quantize_static(
         setting.source, dest, calibration_cache_path=setting.ranges,
+        calibrate_method=CalibrationMethod[ONNX_OBSERVERS[setting.config.observer]],
         op_types_to_quantize=list(KINDS["static"]), nodes_to_quantize=list(names),
         per_channel=True, reduce_range=not has_vnni(), activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8, use_external_data_format=is_large(setting.source),
@@ -113,12 +115,14 @@ def calibrate(setting: Setting, model: OnnxModule, batches: Batches, folder: Pat
         setting.source, list(KINDS["static"]), str(folder / "calibration.onnx"),
         calibrate_method=CalibrationMethod[ONNX_OBSERVERS[setting.config.observer]],
         use_external_data_format=is_large(setting.source),
-        extra_options={"symmetric": False, "max_intermediate_outputs": 1},
+        extra_options={"symmetric": False},
     )  # fmt: skip
-    for batch in batches:
-        calibrator.collect_data(_One(model.feed(dict(batch.inputs))))
     try:
-        save_tensors_data(calibrator.compute_data(), setting.ranges)
+        for batch in batches:
+            with quiet():
+                calibrator.collect_data(_One(model.feed(dict(batch.inputs))))
+        with quiet():
+            save_tensors_data(calibrator.compute_data(), setting.ranges)
     except ValueError as error:
         raise InputError(
             f"expected finite activations to calibrate on; ONNX Runtime says: {error}"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from torch import nn
 
+from deepseek.formats.quiet import quiet
 from deepseek.quantization.onnx.methods import Setting, Write
 from deepseek.quantization.onnx.module import OnnxModule
 from deepseek.quantization.onnx.prepare import Node
@@ -57,7 +58,8 @@ class ProgramMixture:
     def _made(self, wanted: frozenset[str]) -> OnnxModule:
         if not wanted:  # to the library an empty list means all
             return self._original
-        self._write(self._setting, self._path, [n for n in self._names if n in wanted])
+        with quiet():
+            self._write(self._setting, self._path, [n for n in self._names if n in wanted])
         return OnnxModule(self._path, self._original.config, self._original.architecture)
 
 

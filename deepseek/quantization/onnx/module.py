@@ -24,6 +24,7 @@ _NUMBERS = {
     "tensor(int32)": np.int32,
     "tensor(bool)": np.bool_,
 }
+_GRANTED = {"attention_mask": 1, "token_type_ids": 0}
 _KNOWN = ("logits", "last_hidden_state")
 
 
@@ -75,11 +76,19 @@ class OnnxModule(nn.Module):
         ]
 
     def feed(self, inputs: dict[str, Tensor]) -> dict[str, NDArray[Any]]:
-        """Inputs as ONNX Runtime takes them; those that the program does not know are left out."""
+        """Inputs as ONNX Runtime takes them.
+
+        What the program does not know is left out; what transformers would take for granted, a mask
+        of ones and a type of zeros, is filled in.
+        """
+        known = dict(inputs)
+        for name, fill in _GRANTED.items():
+            if name in self._types and name not in known and "input_ids" in known:
+                known[name] = torch.full_like(known["input_ids"], fill)
         return {
-            name: np.ascontiguousarray(inputs[name].numpy(), dtype=kind)
+            name: np.ascontiguousarray(known[name].numpy(), dtype=kind)
             for name, kind in self._types.items()
-            if name in inputs
+            if name in known
         }
 
     def _run(self, inputs: dict[str, Tensor]) -> SimpleNamespace:

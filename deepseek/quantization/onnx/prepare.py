@@ -20,6 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 from deepseek.errors import InputError
 from deepseek.formats.damage import blamed_on
+from deepseek.formats.quiet import quiet
 
 __all__ = ["Node", "is_large", "prepare"]
 
@@ -69,12 +70,14 @@ def prepare(source: Path, dest: Path, model: nn.Module | None) -> tuple[Node, ..
     with blamed_on(source, "an ONNX program"):
         _refuse_quantized(onnx.load(source, load_external_data=False))
         large = is_large(source)
-        quant_pre_process(
-            str(source), str(dest), skip_symbolic_shape=True, save_as_external_data=large,
-            all_tensors_to_one_file=True,
-        )  # fmt: skip
+        with quiet():
+            quant_pre_process(
+                str(source), str(dest), skip_symbolic_shape=True, save_as_external_data=large,
+                all_tensors_to_one_file=True,
+            )  # fmt: skip
         program = ONNXModel(onnx.load(dest))
     program.replace_gemm_with_matmul()
+    program.model.graph.ClearField("value_info")  # it knows turned weights by their old shapes
     nodes = tuple(_named(program.model, _paths(model)))
     program.topological_sort()
     onnx.save(program.model, dest, save_as_external_data=large, location=f"{dest.name}.data")

@@ -10,8 +10,14 @@ from deepseek.progress import Progress
 from deepseek.quantization.batches import Batches
 from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.evaluate import compare, fitting_metric
+from deepseek.quantization.formats import refuse_for_onnx
 from deepseek.quantization.methods.smooth import smoothed_copy
-from deepseek.quantization.onnx.attempt import Given, ProgramAttempt, attempt_program
+from deepseek.quantization.onnx.attempt import (
+    Given,
+    ProgramAttempt,
+    attempt_program,
+    rounding_method,
+)
 from deepseek.quantization.onnx.mixture import program_bytes
 from deepseek.quantization.onnx.module import OnnxModule
 from deepseek.quantization.onnx.source import export_checked
@@ -73,6 +79,7 @@ def quantize_program(
         if attempts and clock.over():
             break
         try:
+            refuse_for_onnx(rounding_method(method, config), config)
             place = folder / method
             place.mkdir()
             attempts.append(
@@ -109,6 +116,7 @@ def quantize_program(
         search=search_report(attempts, best, searched),
         vnni=has_vnni(),
         worst=comparison.worst,
+        bits=config.bits if best.method == "weight_only" else 8,
     )
     return best.model, report
 
@@ -126,6 +134,7 @@ class _Work:
         progress: Progress,
     ) -> None:
         self._architecture = loaded.architecture
+        self._settings = loaded.config
         self._original = original
         self._calibration = calibration
         self._config = config
@@ -164,5 +173,9 @@ class _Work:
 
     def _as_given(self, program: Path, names: nn.Module | None) -> Given:
         return Given(
-            program=program, model=self._original, names=names, architecture=self._architecture
+            program=program,
+            model=self._original,
+            names=names,
+            architecture=self._architecture,
+            settings=self._settings,
         )
