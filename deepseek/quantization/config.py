@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from deepseek.errors import InputError
+from deepseek.quantization.formats import format_of
 from deepseek.quantization.options import MethodOptions
 from deepseek.units import parse_seconds, parse_share
 
@@ -63,6 +64,7 @@ class QuantizeConfig(MethodOptions):
 
     def __post_init__(self) -> None:
         MethodOptions.__post_init__(self)
+        self.refuse_unused(self.method)
         if self.seed < 0:
             raise InputError(f"expected --seed of 0 or more, got {self.seed}")
         if self.time_budget <= 0:
@@ -77,14 +79,21 @@ class QuantizeFilesConfig(QuantizeConfig):
         InputError: A number lies outside its range.
     """
 
-    model: Annotated[Path, "Checkpoint to quantize: a torch or safetensors file, or a folder."]
+    model: Annotated[
+        Path, "Checkpoint to quantize: a torch or safetensors file, a folder, or a program: .onnx."
+    ]
     calib_data: Annotated[
         Path,
         "Folder (or file) of texts, perhaps with labels: .jsonl, .csv, .tsv, .txt, .parquet; of "
         "images in class folders; of arrays: .npy, .npz. random: made-up inputs. "
         "What is named test or validation is held out to measure on; else a part of the texts is.",
     ]
-    output: Annotated[Path, "Folder to write."]
+    output: Annotated[Path, "Folder to write; or NAME.onnx."]
+    format: Annotated[
+        Literal["hf", "onnx"] | None,
+        "hf: a folder for this toolkit and transformers. onnx: a program for ONNX Runtime, which "
+        "quantizes and measures it. By default as the ending of --output or --model says.",
+    ] = None
     text_column: Annotated[str | None, "Column of the text, where its name does not tell."] = None
     label_column: Annotated[str | None, "Column of the label, where its name does not tell."] = None
     held_out: Annotated[
@@ -113,6 +122,7 @@ class QuantizeFilesConfig(QuantizeConfig):
     def __post_init__(self) -> None:
         # Zero-argument super() finds no class here: slots=True builds a second one.
         QuantizeConfig.__post_init__(self)
+        format_of(self.format, self.model, self.output)
         for name in ("samples", "batch_size", "max_length"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -1,6 +1,7 @@
 """What the methods can be told."""
 
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, fields
 from typing import Annotated, Literal
 
 from deepseek.errors import InputError
@@ -8,6 +9,14 @@ from deepseek.errors import InputError
 __all__ = ["MethodOptions"]
 
 _BITS, _GROUPS = (8, 4), (32, 64, 128)
+_USED_BY: Mapping[str, Collection[str]] = {
+    "bits": ("weight_only",),
+    "group_size": ("weight_only",),
+    "rounding": ("weight_only",),
+    "observer": ("static", "smooth"),
+    "activations": ("smooth",),
+    "smoothing": ("smooth",),
+}
 
 
 @dataclass(kw_only=True, slots=True, frozen=True)
@@ -39,6 +48,19 @@ class MethodOptions:
         float, "smooth: share of the difficulty that moves from activations to weights, 0 to 1."
     ] = 0.5
     embeddings: Annotated[bool, "Quantize embeddings too, to INT8 with a scale per row."] = False
+
+    def refuse_unused(self, method: str) -> None:
+        """Say that an option does nothing here; ``auto`` tries methods that use all of them.
+
+        Raises:
+            InputError: One that the method has no use for is not as it is unless given.
+        """
+        defaults = {field.name: field.default for field in fields(MethodOptions)}
+        for name, methods in _USED_BY.items():
+            if method not in ("auto", *methods) and getattr(self, name) != defaults[name]:
+                raise InputError(
+                    f"expected --{name} with --method {' or '.join(methods)}, got it with {method}"
+                )
 
     def __post_init__(self) -> None:
         for name, allowed in (("bits", _BITS), ("group_size", _GROUPS)):

@@ -12,10 +12,11 @@ from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.evaluate import compare, fitting_metric
 from deepseek.quantization.quality import judge
 from deepseek.quantization.report import Report, Sizes, Timing
+from deepseek.quantization.search.best import best_of
 from deepseek.quantization.search.clock import Clock
 from deepseek.quantization.search.outcome import search_report
 from deepseek.quantization.search.speed import has_vnni
-from deepseek.quantization.search.tries import best_of, try_methods
+from deepseek.quantization.search.tries import try_methods
 from deepseek.quantization.search.units import tensor_bytes
 
 __all__ = ["quantize", "quantize_on"]
@@ -112,5 +113,6 @@ def quantize_on(
         search=search_report(attempts, best, searched),
         vnni=has_vnni(),
         worst=comparison.worst,
+        bits=config.bits if best.method == "weight_only" else 8,
     )
     return quantized.model, report

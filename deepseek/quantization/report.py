@@ -66,6 +66,7 @@ class Report:
         notes: What a user should know.
         source: Files, where there were any.
         output: The folder written; None where none was.
+        bits: Of a quantized weight.
     """
 
     method: str
@@ -81,12 +82,14 @@ class Report:
     notes: tuple[str, ...] = ()
     source: Source | None = None
     output: str | None = None
+    bits: int = 8
 
     def to_document(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         return {
             "schema": "deepseek.quantize/1",
             "method": self.method,
+            "bits": self.bits,
             "architecture": self.architecture,
             "source": None if self.source is None else _plain(self.source),
             "output": self.output,

@@ -1,10 +1,10 @@
 """Two reports side by side: what differs in settings, and what came of it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from deepseek.errors import InputError
+from deepseek.quantization.documents import read_document
 
 __all__ = ["lay_side_by_side"]
 
@@ -72,17 +72,13 @@ def _figures(document: dict[str, Any]) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     file = path / "report.json" if path.is_dir() else path
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"expected a report at {file}, found none ({error.strerror})",
-            hint="name an output folder of deepseek quantize, or its report.json",
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{file}: expected JSON, found {error}") from error
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-        raise InputError(f"{file}: expected a report of deepseek quantize, found other content")
+    document = read_document(
+        file,
+        _SCHEMA,
+        "a report of deepseek quantize",
+        missing="a report",
+        hint="name an output folder of deepseek quantize, or its report.json",
+    )
     if "verdict" not in document:
         raise InputError(f"{file}: expected a report with a verdict, found that of an old version")
     return document

@@ -18,7 +18,7 @@ from deepseek.quantization.inputs.random import RANDOM
 from deepseek.quantization.page.page import render_page
 from deepseek.quantization.report import Report
 
-__all__ = ["write_folder"]
+__all__ = ["stamp", "write_folder", "write_reports"]
 
 _SENTENCES = 3  # dimensions of [texts, tokens, features]
 
@@ -47,15 +47,20 @@ def write_folder(
         )
     folder.mkdir()
     _write_json(folder / "config.json", _configuration(model, report))
-    _write_tensors(folder / "model.safetensors", _tensors(model), _stamp(report))
+    _write_tensors(folder / "model.safetensors", _tensors(model), stamp(report))
     generation = getattr(model, "generation_config", None)
     if generation is not None:
         generation.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
+    write_reports(report, folder / "report.json", folder / "report.html")
+
+
+def write_reports(report: Report, as_json: Path, as_page: Path) -> None:
+    """Write a report for programs and one for people."""
     document = report.to_document()
-    _write_json(folder / "report.json", document)
-    (folder / "report.html").write_text(render_page(document), encoding="utf-8")
+    _write_json(as_json, document)
+    as_page.write_text(render_page(document), encoding="utf-8")
 
 
 def _configuration(model: nn.Module, report: Report) -> dict[str, Any]:
@@ -88,7 +93,7 @@ def _tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in model.state_dict().items() if name not in tied}
 
 
-def _stamp(report: Report) -> dict[str, str]:
+def stamp(report: Report) -> dict[str, str]:
     """What must be known of the tensors wherever they go."""
     made_up = report.source is not None and report.source.calib_data == RANDOM
     return {"format": "pt"} | ({"calib_data": RANDOM} if made_up else {})

@@ -40,7 +40,7 @@ def show(report: Report) -> RenderableType:
 
 
 def _table(report: Report) -> Table:
-    table = Table(title=f"{report.architecture}, {_layers(len(report.layers))} in INT8")
+    table = Table(title=f"{report.architecture}, {_layers(len(report.layers))} in INT{report.bits}")
     for heading in ("", "before", "after", "change"):
         table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
     for row in _rows(report):

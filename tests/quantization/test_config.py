@@ -30,3 +30,30 @@ def test_values_out_of_range(values, message):
     with pytest.raises(InputError) as caught:
         QuantizeFilesConfig(**FILES, **values)
     assert caught.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bits": 4}, "expected --bits with --method weight_only, got it with dynamic_range"),
+        ({"group_size": 32, "method": "static"},
+         "expected --group_size with --method weight_only, got it with static"),
+        ({"rounding": "gptq"},
+         "expected --rounding with --method weight_only, got it with dynamic_range"),
+        ({"observer": "mse", "method": "weight_only"},
+         "expected --observer with --method static or smooth, got it with weight_only"),
+        ({"activations": "static"},
+         "expected --activations with --method smooth, got it with dynamic_range"),
+        ({"smoothing": 0.7, "method": "static"},
+         "expected --smoothing with --method smooth, got it with static"),
+    ],
+)  # fmt: skip
+def test_options_that_the_method_has_no_use_for(values, message):
+    with pytest.raises(InputError) as caught:
+        QuantizeConfig(**values)
+    assert caught.value.message == message
+
+
+def test_auto_uses_every_option():
+    options = {"bits": 4, "group_size": 32, "rounding": "awq", "observer": "mse", "smoothing": 0.7}
+    assert QuantizeConfig(method="auto", **options).bits == 4

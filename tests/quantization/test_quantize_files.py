@@ -1,5 +1,6 @@
 """From files to a folder: what is written, when, and what is refused before."""
 
+import errno
 import json
 
 import pytest
@@ -180,3 +181,14 @@ def test_interrupted_nothing_is_left(tmp_path, config, moment):
     with pytest.raises(KeyboardInterrupt):
         quantize_files(given, interrupt)
     assert left_behind(tmp_path) == set()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, config, monkeypatch):
+    def write(place, *_):
+        place.mkdir()
+        (place / "model.safetensors").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("deepseek.quantization.quantize_files.write_folder", write)
+    error = refused(tmp_path, config(), "cannot write .*int8_model: No space left on device")
+    assert "free some space" in error.hint

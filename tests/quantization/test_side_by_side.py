@@ -55,7 +55,7 @@ def test_random_data_is_told(folders):
     ("text", "message"),
     [
         (None, "expected a report at .*nothing"),
-        ("{", "expected JSON"),
+        ("{", "expected a report of deepseek quantize, found Expecting"),
         ("[]", "expected a report of deepseek quantize"),
         ('{"schema": "deepseek.convert/1"}', "expected a report of deepseek quantize"),
         ('{"schema": "deepseek.quantize/1"}', "old version"),

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from deepseek.data.readers.row import Row, bad_row
-from deepseek.errors import InputError
+from deepseek.data.readers.batches import read_batches
+from deepseek.data.readers.row import Row
 
 __all__ = ["read_parquet"]
 
@@ -17,21 +18,11 @@ def read_parquet(path: Path) -> Iterator[Row]:
     Raises:
         InputError: The file is damaged, or pyarrow is not installed.
     """
-    try:
-        import pyarrow
-        from pyarrow import parquet
-    except ImportError as error:
-        raise InputError(
-            f"{path}: expected pyarrow to read Parquet files, found none installed",
-            hint="pip install 'deepseek-toolkit[data]'",
-        ) from error
-    number = 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE):
-                for values in batch.to_pylist():
-                    number += 1
-                    yield Row(number, values)
-    except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise bad_row(path, number + 1, f"expected a Parquet file, found {reason}") from error
+    yield from read_batches(path, "a Parquet file", _batches)
+
+
+def _batches(path: Path) -> Iterator[Any]:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size=_ROWS_AT_ONCE)

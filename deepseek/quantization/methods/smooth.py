@@ -22,7 +22,7 @@ from deepseek.quantization.methods.method import Method, Quantized
 from deepseek.quantization.methods.observed import stream_inputs
 from deepseek.quantization.methods.static import static
 
-__all__ = ["smooth", "smoothing_scales"]
+__all__ = ["smooth", "smoothed_copy", "smoothing_scales"]
 
 _THEN: Mapping[str, Method] = {"dynamic": dynamic_range, "static": static}
 _LEAST = 1e-5
@@ -32,6 +32,25 @@ def smooth(
     model: nn.Module, calibration: Batches, config: QuantizeConfig, progress: Progress
 ) -> Quantized:
     """Smooth what norms feed, then quantize every linear layer; see ``Method``.
+
+    Raises:
+        InputError: No norm of the model feeds linear layers alone.
+    """
+    return _THEN[config.activations](
+        smoothed_copy(model, calibration, config.smoothing, progress), calibration, config, progress
+    )
+
+
+def smoothed_copy(
+    model: nn.Module, calibration: Batches, share: float, progress: Progress
+) -> nn.Module:
+    """A copy in floating point whose scales have moved from norms into weights.
+
+    Args:
+        model: In eval mode.
+        calibration: What it is run on.
+        share: How much of the difficulty moves to the weights, 0 to 1.
+        progress: Told how far it has come.
 
     Raises:
         InputError: No norm of the model feeds linear layers alone.
@@ -53,14 +72,10 @@ def smooth(
 
     stream_inputs(model, [fold.layers[0] for fold in folds], calibration, see, progress)
     scales = {
-        fold.norm: smoothing_scales(
-            most[fold.layers[0]], _weights(model, fold.layers), config.smoothing
-        )
+        fold.norm: smoothing_scales(most[fold.layers[0]], _weights(model, fold.layers), share)
         for fold in folds
     }
-    return _THEN[config.activations](
-        folded_copy(model, folds, scales), calibration, config, progress
-    )
+    return folded_copy(model, folds, scales)
 
 
 def smoothing_scales(most: Tensor, weights: Sequence[Tensor], share: float) -> Tensor:

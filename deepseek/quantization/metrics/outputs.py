@@ -40,7 +40,8 @@ def kind_of(model: nn.Module, outputs: Any) -> Kind:
     if tensor.ndim == 3:
         if not isinstance(outputs, Tensor) and getattr(outputs, "logits", None) is None:
             return "states"
-        writes = type(model).__name__.endswith(("ForCausalLM", "LMHeadModel"))
+        name = getattr(model, "architecture", None) or type(model).__name__
+        writes = str(name).endswith(("ForCausalLM", "LMHeadModel"))
         return "next tokens" if writes else "tokens"
     if tensor.ndim != 2:
         raise InputError(

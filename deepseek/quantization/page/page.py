@@ -21,7 +21,7 @@ _WORDS = {
 
 def render_page(document: dict[str, Any]) -> str:
     """The page of a report, from its JSON document."""
-    title = f"{document['architecture']} in INT8: {document['verdict']}"
+    title = f"{document['architecture']} in INT{document['bits']}: {document['verdict']}"
     sections = [
         _head(document),
         _table(document),
@@ -187,7 +187,8 @@ def _foot(document: dict[str, Any]) -> str:
     cpu = machine["cpu"] or "unknown processor"
     facts = [
         f"method {document['method']}",
-        f"{len(document['layers'])} layers in INT8, {len(document['left_alone'])} left alone",
+        f"{len(document['layers'])} layers in INT{document['bits']}",
+        f"{len(document['left_alone'])} left alone",
         f"{cpu}, {machine['threads']} threads, {vnni} VNNI",
         *(f"{name} {version}" for name, version in document["versions"].items()),
     ]

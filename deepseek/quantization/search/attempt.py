@@ -12,14 +12,14 @@ from deepseek.quantization.batches import Batches
 from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.methods import METHODS
 from deepseek.quantization.methods.method import Quantized
-from deepseek.quantization.quality import judge
 from deepseek.quantization.search.clock import Clock
+from deepseek.quantization.search.job import Job
 from deepseek.quantization.search.reference import Reference
-from deepseek.quantization.search.search import Found, find_kept, is_within
-from deepseek.quantization.search.sensitivity import Sensitivity, measure_sensitivity
+from deepseek.quantization.search.search import Found
+from deepseek.quantization.search.sensitivity import Sensitivity
 from deepseek.quantization.search.speed import Times, time_units
-from deepseek.quantization.search.state import SearchState, Tally, Trial
-from deepseek.quantization.search.units import Mixture, Unit, tensor_bytes, units_of
+from deepseek.quantization.search.state import SearchState, Trial
+from deepseek.quantization.search.units import Mixture, Unit, units_of
 
 __all__ = ["Attempt", "attempt"]
 
@@ -91,7 +91,7 @@ def attempt(
             hint="--smallest quantizes them for their size alone",
         )
     mixture = Mixture(original, whole.model, units)
-    job = _Job(method, original, config, units, mixture, reference, state, clock, progress)
+    job = Job(method, original, config, units, mixture, reference, state, clock, progress)
     ranking, found = job.search(frozenset(slower), calibration)
     kept = found.kept if found else frozenset(slower)
     return Attempt(
@@ -118,68 +118,6 @@ def _times(
         found = time_units(original, whole.model, units, calibration, progress)
         state.times[method] = {n: (t.before, t.after) for n, t in found.items()}
     return {name: Times(*pair) for name, pair in state.times[method].items()}
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """A search in the making."""
-
-    method: str
-    original: nn.Module
-    config: QuantizeConfig
-    units: Sequence[Unit]
-    mixture: Mixture
-    reference: Reference | None
-    state: SearchState
-    clock: Clock
-    progress: Progress
-
-    def search(
-        self, slower: frozenset[str], batches: Batches
-    ) -> tuple[tuple[Sensitivity, ...], Found | None]:
-        if self.reference is None:
-            return (), None
-        fits = self.measure(slower).within
-        if fits and self.config.search != "always":
-            return (), Found(kept=slower, stopped="whole")
-        ranking = measure_sensitivity(
-            self.original,
-            self.mixture,
-            self.units,
-            batches,
-            tally=self.state.tallies.setdefault(self.method, Tally()),
-            state=self.state,
-            clock=self.clock,
-            progress=self.progress,
-        )
-        if fits:
-            return ranking, Found(kept=slower, stopped="whole")
-        return ranking, find_kept(slower, ranking, self.measure, self.clock)
-
-    def measure(self, kept: frozenset[str]) -> Trial:
-        """Measure the model that keeps these units, unless that was done before."""
-        trials = self.state.trials.setdefault(self.method, [])
-        known = next((trial for trial in trials if set(trial.kept) == kept), None)
-        if known is not None:
-            return known
-        assert self.reference is not None
-        stage = f"trying {len(self.units) - len(kept)} of {len(self.units)} in INT8"
-        model = self.mixture.quantize({unit.name for unit in self.units} - kept)
-        comparison = self.reference.compare(model, self.progress, stage)
-        quality = judge(comparison, max_drop=self.config.max_drop, seed=self.config.seed)
-        trial = Trial(
-            kept=tuple(sorted(kept)),
-            drop=quality.drop,
-            low=quality.drop_interval.low,
-            high=quality.drop_interval.high,
-            within=is_within(quality),
-            size=tensor_bytes(model),
-            seconds=comparison.seconds_after,
-        )
-        trials.append(trial)
-        if len(trials) > 1:  # a first one alone is not worth a file
-            self.state.save()
-        return trial
 
 
 def _settled(

@@ -18,7 +18,7 @@ from deepseek.quantization.metrics.distance import DISTANCES
 from deepseek.quantization.metrics.outputs import kind_of
 from deepseek.quantization.search.clock import Clock
 from deepseek.quantization.search.state import SearchState, Tally
-from deepseek.quantization.search.units import Mixture, Unit
+from deepseek.quantization.search.units import Mixing, Unit
 
 __all__ = ["Sensitivity", "measure_sensitivity"]
 
@@ -51,7 +51,7 @@ class Sensitivity:
 
 def measure_sensitivity(
     original: nn.Module,
-    mixture: Mixture,
+    mixture: Mixing,
     units: Sequence[Unit],
     batches: Batches,
     *,

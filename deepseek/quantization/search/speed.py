@@ -5,7 +5,7 @@ decides which form wins. Layers of the same form and shape are timed once.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from deepseek.quantization.batches import Batch, Batches
 from deepseek.quantization.inspection import input_shapes
 from deepseek.quantization.search.units import Unit
 
-__all__ = ["Times", "has_vnni", "time_units"]
+__all__ = ["Times", "has_vnni", "middle_batch", "time_calls", "time_units"]
 
 _LEAST, _MOST = 5, 25  # runs of each form
 _SECONDS = 0.1  # for both forms together, once there were enough runs
@@ -59,7 +59,7 @@ def time_units(
         progress: Told of units timed.
     """
     layers = [layer for unit in units for layer in unit.layers]
-    shapes = input_shapes(original, layers, _middle(batches))
+    shapes = input_shapes(original, layers, middle_batch(batches))
     known: dict[object, Times] = {}
     times = {}
     for done, unit in enumerate(units):
@@ -77,7 +77,8 @@ def time_units(
     return times
 
 
-def _middle(batches: Batches) -> Batch:
+def middle_batch(batches: Batches) -> Batch:
+    """A batch from the middle of the data, of usual length."""
     for number, batch in enumerate(batches):
         if number == len(batches) // 2:
             return batch
@@ -108,14 +109,19 @@ def _input(given: Tensor) -> Tensor:
 
 def time_pair(before: nn.Module, after: nn.Module, x: Tensor) -> Times:
     """Run two modules on an input by turns; the medians."""
+    return time_calls(lambda: before(x), lambda: after(x))
+
+
+def time_calls(before: Callable[[], object], after: Callable[[], object]) -> Times:
+    """Call two functions by turns; the medians."""
     pairs: tuple[list[float], list[float]] = ([], [])
     with torch.inference_mode():
-        for module in (before, after, before, after):
-            module(x)  # lays out weights, wakes threads
+        for call in (before, after, before, after):
+            call()  # lays out weights, wakes threads
         end = time.perf_counter() + _SECONDS
         while len(pairs[0]) < _MOST and (len(pairs[0]) < _LEAST or time.perf_counter() < end):
-            for module, seconds in zip((before, after), pairs, strict=True):
+            for call, seconds in zip((before, after), pairs, strict=True):
                 began = time.perf_counter()
-                module(x)
+                call()
                 seconds.append(time.perf_counter() - began)
     return Times(median(pairs[0]), median(pairs[1]))

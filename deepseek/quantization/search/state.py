@@ -13,6 +13,7 @@ from torch import nn
 from deepseek.errors import InputError
 from deepseek.outputs import staged
 from deepseek.quantization.batches import Batches
+from deepseek.quantization.documents import read_document
 
 __all__ = ["SearchState", "Tally", "Trial", "fingerprint", "open_state"]
 
@@ -94,17 +95,13 @@ def open_state(path: Path | None, mark: str, *, resume: bool) -> SearchState:
     """
     if not resume or path is None:
         return SearchState(path, mark)
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"expected an interrupted search to resume at {path}, found none",
-            hint="leave --resume away to begin one",
-        ) from None
-    except ValueError as error:
-        raise InputError(f"{path}: expected the state of a search, found {error}") from error
-    if not isinstance(document, dict) or document.get("schema") != _SCHEMA:
-        raise InputError(f"{path}: expected the state of a search, found other content")
+    document = read_document(
+        path,
+        _SCHEMA,
+        "the state of a search",
+        missing="an interrupted search to resume",
+        hint="leave --resume away to begin one",
+    )
     if document["mark"] != mark:
         raise InputError(
             f"{path}: expected the state of this search, found that of another model, data or "

@@ -1,6 +1,5 @@
 """Try one method, or all of them and keep the best."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from torch import nn
@@ -15,7 +14,7 @@ from deepseek.quantization.search.clock import Clock
 from deepseek.quantization.search.reference import Reference
 from deepseek.quantization.search.state import SearchState, fingerprint, open_state
 
-__all__ = ["best_of", "try_methods"]
+__all__ = ["settings_of", "try_methods"]
 
 
 def try_methods(
@@ -42,7 +41,7 @@ def try_methods(
     if config.search != "never" or config.method == "auto":
         reference = Reference(original, calibration, config.metric)
         if state_file is not None:
-            mark = fingerprint(original, calibration, _settings(config))
+            mark = fingerprint(original, calibration, settings_of(config))
     state = open_state(state_file, mark, resume=resume)
     attempts: list[Attempt] = []
     errors: list[DeepseekError] = []
@@ -65,28 +64,6 @@ def try_methods(
     return tuple(attempts), state
 
 
-def _settings(config: QuantizeConfig) -> tuple[object, ...]:
+def settings_of(config: QuantizeConfig) -> tuple[object, ...]:
     """What else the findings of a search depend on."""
     return config.metric, config.max_drop, config.seed, config.smallest
-
-
-def best_of(attempts: Sequence[Attempt], *, smallest: bool) -> Attempt:
-    """The fastest, or the smallest, that keeps within the budget; else the one that loses least."""
-    if len(attempts) == 1:
-        return attempts[0]
-    within = [a for a in attempts if a.last is not None and a.last.within]
-    if within:
-        return min(within, key=lambda a: _size(a) if smallest else _seconds(a))
-    return min(attempts, key=_drop)
-
-
-def _size(tried: Attempt) -> float:
-    return tried.last.size if tried.last else float("inf")
-
-
-def _seconds(tried: Attempt) -> float:
-    return tried.last.seconds if tried.last else float("inf")
-
-
-def _drop(tried: Attempt) -> float:
-    return tried.last.drop if tried.last else float("inf")

@@ -7,13 +7,14 @@ layers behind it changes all of them or none.
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from torch import nn
 
 from deepseek.quantization.apply import copy_sharing_tensors
 from deepseek.quantization.methods.method import Quantized
 
-__all__ = ["Mixture", "Unit", "tensor_bytes", "units_of"]
+__all__ = ["Mixing", "Mixture", "Unit", "tensor_bytes", "units_of"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +67,16 @@ def tensor_bytes(model: nn.Module) -> int:
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
+class Mixing(Protocol):
+    """Models of which any units are quantized."""
+
+    def quantize(self, names: Collection[str]) -> nn.Module:
+        """The model in which the units of these names are quantized, and no other."""
+
+    def bytes(self) -> int:
+        """Of the model that was asked for last."""
+
+
 class Mixture:
     """A model of which any units can be quantized.
 
@@ -93,6 +104,10 @@ class Mixture:
                 self._put(unit, self._sides[wanted])
                 self._now[unit.name] = wanted
         return self.model
+
+    def bytes(self) -> int:
+        """Of the tensors of the model as it is now."""
+        return tensor_bytes(self.model)
 
     def _put(self, unit: Unit, source: nn.Module) -> None:
         for name in unit.modules:

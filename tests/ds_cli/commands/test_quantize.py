@@ -176,20 +176,20 @@ def test_too_few_texts_to_be_sure(home, capsys):
 
 def test_a_search_that_was_interrupted_goes_on(home, capsys, monkeypatch):
     """What it found out lies beside the output, and is gone when that is there."""
-    from deepseek.quantization.search import attempt
+    from deepseek.quantization.search import job
 
     missed(home)
-    measure = attempt.measure_sensitivity
+    measure = job.measure_sensitivity
 
     def interrupt(*arguments, **more):
         more["state"].save()
         raise KeyboardInterrupt
 
     line = f"{LINE} --metric agreement --max_drop 5%"
-    monkeypatch.setattr(attempt, "measure_sensitivity", interrupt)
+    monkeypatch.setattr(job, "measure_sensitivity", interrupt)
     assert run(line) == 130
     assert new_names(home) == {"int8_model.search.json"}
-    monkeypatch.setattr(attempt, "measure_sensitivity", measure)
+    monkeypatch.setattr(job, "measure_sensitivity", measure)
     capsys.readouterr()
     assert run(f"{line} --resume") == 0
     out = " ".join(capsys.readouterr().out.split())
@@ -287,6 +287,11 @@ BAD = [
     (nothing, LINE.replace("int8_model", "no/such/folder"), "expected a folder to write folder"),
     (nothing, f"{LINE} --max_drop 120%", "expected a share between 0% and 100%"),
     (nothing, f"{LINE} --max_drop little", "--max_drop"),
+    (
+        nothing,
+        f"{LINE} --bits 4",
+        "expected --bits with --method weight_only, got it",
+    ),
     (nothing, f"{LINE} --samples 0", "expected --samples of 1 or more, got 0"),
     (nothing, f"{LINE} --text_column words", "expected the column 'words', found the columns"),
     (nothing, f"{LINE} --label_column words", "expected the column 'words', found the columns"),
@@ -351,10 +356,10 @@ def test_an_encoder_is_measured_by_cosine(home, capsys):
 def test_interrupted_leaves_nothing(home, how):
     """Progress goes to a terminal: once a stage shows, the work is under way."""
     texts = (home / "dataset" / "reviews.csv").read_text().splitlines()
-    many = [f"{number} {row}" for number in range(100) for row in texts[1:]]
+    many = [f"{number} {row}" for number in range(20) for row in texts[1:]]
     (home / "dataset" / "reviews.csv").write_text("\n".join([texts[0], *many]))
     master, slave = pty.openpty()
-    line = f"{LINE} --max_drop 5% --batch_size 1 --samples 12000"
+    line = f"{LINE} --search never --batch_size 1 --samples 4000"
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *line.split()],
         stdout=subprocess.DEVNULL,
