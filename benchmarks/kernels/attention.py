@@ -41,6 +41,7 @@ def dense(length: int, rounds: int, *, causal: bool = False) -> None:
         {
             "ours": lambda: attention(q, k, v, causal=causal),
             "theirs": lambda: scaled_dot_product_attention(q, k, v, is_causal=causal),
+            "peak": fp32_peak(torch.get_num_threads()).run,
         },
         rounds,
     )
@@ -75,7 +76,8 @@ def backward(length: int, rounds: int) -> None:
 
     for a, b in zip(gradients("ours"), gradients("theirs"), strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-3)
-    times = alternate({name: lambda n=name: gradients(n) for name in results}, rounds)
+    runs = {name: lambda n=name: gradients(n) for name in results}
+    times = alternate({**runs, "peak": fp32_peak(torch.get_num_threads()).run}, rounds)
     _print("attention, backward", length, times, 1.1, q.shape[1], products=5)
 
 
@@ -103,7 +105,7 @@ def _print(
     share = None
     if products:
         work = products * 2 * heads * length * length * DEPTH / 1e9
-        share = work / times["ours"] / fp32_peak(torch.get_num_threads())
+        share = work / times["ours"] * times["peak"] / fp32_peak(torch.get_num_threads()).work
     record(
         figure, setting, times["ours"], times["theirs"], unit="s", peer=PEER, bar=bar, share=share
     )

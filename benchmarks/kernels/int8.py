@@ -107,12 +107,14 @@ def measure(m: int, n: int, k: int, rounds: int) -> dict[str, float]:
     packed = pack_int8(integers, scales, "asymmetric")
     expected = int8_linear(x, integers, scales, bias, weight_sums(integers))
     assert torch.equal(linear_int8(x, packed, bias), expected)
+    peak = int8_peak(torch.get_num_threads())
     engines = torch_layers(x, integers, scales, bias)
     times = alternate(
         {
             "ours": lambda: linear_int8(x, packed, bias),
             "onnxruntime": onnx_layer(x, integers, scales, bias),
             "fp32": lambda: linear(x, weight, bias),
+            "peak": peak.run,
             **engines,
         },
         rounds,
@@ -120,7 +122,7 @@ def measure(m: int, n: int, k: int, rounds: int) -> dict[str, float]:
     best = min(engines, key=times.__getitem__)
     times["torch"] = times[best]
     work = 2 * m * n * k / 1e9
-    share = work / times["ours"] / int8_peak(torch.get_num_threads())
+    share = work / times["ours"] * times["peak"] / peak.work
     setting = {"m": m, "n": n, "k": k}
     ratios = {
         peer: record("int8 linear", {**setting, "engine": best} if peer == "torch" else setting,

@@ -1,5 +1,7 @@
 """What the processor can do at most: products with nothing else in the way.
 
+A benchmark takes it in turns with its kernels: a clock that falls under load falls for both.
+
     python benchmarks/kernels/peak.py --threads 1
 
 In fp32 by fused multiply-adds; in bf16 and of 8-bit integers by the instruction that the kernels
@@ -9,12 +11,11 @@ one, elsewhere the fp32 of widened bf16, or two products of 16 bits and an addit
 
 import argparse
 import ctypes
-import time
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
-from measure import record
+from measure import alternate, record
 
 from deepseek.kernels import amx, jit, parallel
 from deepseek.kernels.emit import BF16, I8, I32, VOID, Arguments, Module, Value, Variable, dot
@@ -22,12 +23,11 @@ from deepseek.kernels.gemm import tiles
 from deepseek.kernels.gemm.spec import int8_format
 from deepseek.kernels.target import Target, current
 
-__all__ = ["bf16_peak", "fp32_peak", "int8_peak"]
+__all__ = ["Peak", "bf16_peak", "fp32_peak", "int8_peak"]
 
 _CHAINS = 12  # more than the latency of a multiply-add times the units for it
 _TILES, _TILE = 6, 16  # tiles that are added to, and their rows and columns
 _STEPS = 200_000
-_ROUNDS = 9
 
 _ARGUMENTS = Arguments(out="pointer", factor="float", count="int", steps="int")
 
@@ -100,47 +100,58 @@ def _together(sums: Sequence[Variable]) -> Value:
     return everything
 
 
-@cache
-def fp32_peak(threads: int) -> float:
-    """Most GFLOP/s that ``threads`` threads reach in fp32; the best of some runs."""
-    return _rate(build_fp32(current()), _CHAINS * current().lanes, threads)
+@dataclass(frozen=True)
+class Peak:
+    """A function that does as many products as the machine can, and how many it does.
+
+    Attributes:
+        run: Takes about a millisecond.
+        work: Billions of operations of a run.
+    """
+
+    run: Callable[[], None]
+    work: float
+
+    def rate(self) -> float:
+        """Operations in a second, in billions; median of some runs."""
+        return self.work / alternate({"peak": self.run})["peak"]
 
 
-@cache
-def int8_peak(threads: int) -> float:
-    """Most GOP/s that they reach with 8-bit integers."""
+def fp32_peak(threads: int) -> Peak:
+    """Multiply-adds in fp32 on so many threads."""
+    return _peak(build_fp32(current()), _CHAINS * current().lanes, threads)
+
+
+def int8_peak(threads: int) -> Peak:
+    """The same of 8-bit integers."""
     target = current()
     if target.amx and amx.allowed():
         module = build_tiles(target, "llvm.x86.tdpbusd")
-        return _rate(module, _TILES * _TILE * _TILE * 64, threads, steps=_STEPS // 10)
-    return _rate(build_int8(target), _CHAINS * target.lanes * int8_format(target).group, threads)
+        return _peak(module, _TILES * _TILE * _TILE * 64, threads, steps=_STEPS // 10)
+    return _peak(build_int8(target), _CHAINS * target.lanes * int8_format(target).group, threads)
 
 
-@cache
-def bf16_peak(threads: int) -> float:
-    """Most GFLOP/s that they reach in bf16."""
+def bf16_peak(threads: int) -> Peak:
+    """The same in bf16."""
     target = current()
     if target.amx and amx.allowed():
         module = build_tiles(target, "llvm.x86.tdpbf16ps")
-        return _rate(module, _TILES * _TILE * _TILE * 32, threads, steps=_STEPS // 10)
+        return _peak(module, _TILES * _TILE * _TILE * 32, threads, steps=_STEPS // 10)
     if target.bf16:
-        return _rate(build_bf16(target), _CHAINS * target.lanes * 2, threads)
+        return _peak(build_bf16(target), _CHAINS * target.lanes * 2, threads)
     return fp32_peak(threads)
 
 
-def _rate(module: Module, products: int, threads: int, steps: int = _STEPS) -> float:
+def _peak(module: Module, products: int, threads: int, steps: int = _STEPS) -> Peak:
     # Not found by its recipe: the cache's keys cover the sources of the package, not this one.
     kernel = jit.compile_module(module)
     out = (ctypes.c_float * (threads * current().lanes + 16))()
     arguments = _ARGUMENTS.pack(ctypes.addressof(out), 0.5, 77, steps)
-    work = 2 * products * steps * threads / 1e9
-    clock = time.thread_time if threads == 1 else time.perf_counter
-    best = float("inf")
-    for _ in range(_ROUNDS):
-        start = clock()
+
+    def run(_alive: object = out) -> None:
         parallel.run(kernel, arguments, threads)
-        best = min(best, clock() - start)
-    return work / best
+
+    return Peak(run, 2 * products * steps * threads / 1e9)
 
 
 def main() -> None:
@@ -150,9 +161,9 @@ def main() -> None:
     threads = parser.parse_args().threads
     torch.set_num_threads(threads)
     for figure, peak, unit in (
-        ("fp32 peak", fp32_peak(threads), "GFLOP/s"),
-        ("bf16 peak", bf16_peak(threads), "GFLOP/s"),
-        ("int8 peak", int8_peak(threads), "GOP/s"),
+        ("fp32 peak", fp32_peak(threads).rate(), "GFLOP/s"),
+        ("bf16 peak", bf16_peak(threads).rate(), "GFLOP/s"),
+        ("int8 peak", int8_peak(threads).rate(), "GOP/s"),
     ):
         record(figure, {}, peak, peak, unit=unit, peer="itself", bar=1.0)
 

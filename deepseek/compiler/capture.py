@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 from deepseek.compiler.caches import among, register
 from deepseek.compiler.guards import Guards
 from deepseek.errors import InputError
+from deepseek.nn.whole import layers_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +102,7 @@ def capture(model: torch.nn.Module, inputs: Inputs) -> Captured:
     """
     args, kwargs = pytree.tree_unflatten(inputs.leaves, inputs.tree)
     free_args, free_kwargs = _described(inputs.tree, map(_free, inputs.leaves))
-    with torch.no_grad(), warnings.catch_warnings(), _quiet():
+    with torch.no_grad(), warnings.catch_warnings(), _quiet(), layers_whole():
         warnings.simplefilter("ignore")
         exported = torch.export.export(
             model, args, kwargs, strict=False, dynamic_shapes=_shapes(model, free_args, free_kwargs)

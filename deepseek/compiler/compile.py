@@ -16,7 +16,8 @@ from deepseek.compiler.caches import CannotFlattenError, adopt
 from deepseek.compiler.capture import Inputs, capture, flatten
 from deepseek.compiler.program import Program
 from deepseek.compiler.rewrite import rewrite
-from deepseek.compiler.rewrite.linears import Packing
+from deepseek.compiler.rewrite.weights import Packing
+from deepseek.compiler.tracing import alone
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
@@ -118,7 +119,8 @@ class CompiledModel:
             return None
         begin = time.perf_counter()
         try:
-            captured = capture(self.model, inputs)
+            with alone():
+                captured = capture(self.model, inputs)
         except Exception as error:  # noqa: BLE001 - torch.export raises anything
             self._refuse(str(error).strip().partition("\n")[0])
             return None

@@ -22,7 +22,7 @@ from deepseek.compiler.operators import Operator
 from deepseek.compiler.outputs import Roots, settle
 from deepseek.compiler.program import Program
 from deepseek.compiler.rewrite import rewrite
-from deepseek.compiler.rewrite.linears import Packing
+from deepseek.compiler.rewrite.weights import Packing
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:

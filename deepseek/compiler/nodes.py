@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "argument", "calls", "dtype_of", "is_node", "only_user", "operands", "replace", "same_sizes",
-    "shape_of", "value_of",
+    "Constants", "argument", "calls", "dtype_of", "is_node", "only_user", "operands", "replace",
+    "same_sizes", "shape_of", "value_of",
 ]  # fmt: skip
+
+Constants = dict[Node, Tensor]
+"""Placeholders whose tensors are known: parameters, buffers, what was folded."""
 
 
 def is_node(argument: object) -> TypeGuard[Node]:

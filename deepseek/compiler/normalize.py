@@ -12,7 +12,7 @@ from deepseek.compiler.nodes import argument, calls, dtype_of, operands, replace
 if TYPE_CHECKING:
     from torch.fx import Graph, GraphModule, Node
 
-    from deepseek.compiler.rewrite.passes import Constants
+    from deepseek.compiler.nodes import Constants
 
 __all__ = ["lift_constants", "loosen_views", "name_conversions", "takes_nothing_unknown"]
 

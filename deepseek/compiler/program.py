@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_flatten, tree_map_only
 from deepseek.compiler.arena import Arena
 from deepseek.compiler.record import CannotRecordError, OperatorCall, Recorder
 from deepseek.compiler.results import Results
+from deepseek.compiler.tracing import alone
 from deepseek.kernels.parallel import Launch, threads
 from deepseek.kernels.replay import Replay
 
@@ -185,7 +186,7 @@ class Program:
         ]
         recorder = Recorder(arena)
         try:
-            with recorder:
+            with alone(), recorder:
                 outputs = self.run(buffers)
         except CannotRecordError:
             self._records[key] = None

@@ -1,7 +1,7 @@
 """Starts many kernels by one native call.
 
 A sequence of launches is laid out in memory as the regions that :mod:`.parallel` gives to its
-threads. One function walks over them: it sets each region's counter back, and runs the region on a
+threads. One function walks over them: it sets each region's counters back, and runs the region on a
 team of torch's threads, or at once where one thread is enough.
 """
 
@@ -51,17 +51,25 @@ next:
   %wanted = load i64, ptr %team_at, align 8
   %few = icmp slt i64 %wanted, %most
   %team = select i1 %few, i64 %wanted, i64 %most
-  store i64 0, ptr %region, align 8
+  %task_at = getelementptr i64, ptr %region, i64 2
+  %parts_at = getelementptr i64, ptr %region, i64 3
+  %parts = load i64, ptr %parts_at, align 8
   %alone = icmp sle i64 %team, 1
-  br i1 %alone, label %one, label %many
+  br i1 %alone, label %one, label %reset
 one:
-  %units_at = getelementptr i64, ptr %region, i64 1
-  %units = load i64, ptr %units_at, align 8
-  %task_at = getelementptr i64, ptr %region, i64 3
+  %units = load i64, ptr %region, align 8
   %task = load ptr, ptr %task_at, align 8
-  %arguments = getelementptr i64, ptr %region, i64 8
+  %lines = add i64 %parts, 1
+  %arguments = getelementptr [{line} x i8], ptr %region, i64 %lines
   call void %task(ptr %arguments, i64 0, i64 %units)
   br label %ran
+reset:
+  %part = phi i64 [ 1, %next ], [ %part_next, %reset ]
+  %counter = getelementptr [{line} x i8], ptr %region, i64 %part
+  store i64 0, ptr %counter, align 8
+  %part_next = add i64 %part, 1
+  %unset = icmp sle i64 %part_next, %parts
+  br i1 %unset, label %reset, label %many
 many:
   %threads = trunc i64 %team to i32
   call void %fork_join(ptr %worker, ptr %region, i32 %threads, i32 0)
@@ -86,8 +94,9 @@ class Replay:
     def __init__(self, launches: Sequence[Launch]) -> None:
         self.launches = tuple(launches)
         regions = [
-            parallel.HEADER.pack(0, launch.units, launch.chunk, launch.kernel.address)
-            + launch.arguments
+            parallel.region(
+                launch.kernel, launch.arguments, launch.units, launch.chunk, launch.team
+            )
             for launch in launches
         ]
         begins, end = [], _LINE
@@ -129,4 +138,4 @@ class Replay:
 
 @lru_cache(maxsize=1)
 def _walker() -> Kernel:
-    return compile_text("deepseek_replay", _REPLAY.format(triple=host().triple), host())
+    return compile_text("deepseek_replay", _REPLAY.format(triple=host().triple, line=_LINE), host())

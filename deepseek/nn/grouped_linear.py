@@ -4,12 +4,13 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
-from deepseek.kernels.int8 import QuantizedWeight, linear_weight_only, pack_groups
+from deepseek.kernels.int8 import QuantizedWeight
 from deepseek.nn.buffers import keep
-from deepseek.nn.packed import kernels_take, packed_once
-from deepseek.nn.words import pack_words, unpack_words, words_for
+from deepseek.nn.compute import run_grouped
+from deepseek.nn.groups import grouped_weight
+from deepseek.nn.whole import are_layers_whole, grouped_layer
+from deepseek.nn.words import pack_words, words_for
 
 __all__ = ["GroupedLinear"]
 
@@ -109,32 +110,20 @@ class GroupedLinear(nn.Module):
 
     def quantized(self) -> QuantizedWeight:
         """The integers, scales and zero points, unpacked."""
-        shift = 1 << (self.bits - 1) if self.has_zeros else 0
-        integers = unpack_words(self.weight_packed, self.bits, self.in_features) + shift
-        points = None
-        if self.weight_zero_point is not None:
-            rows = unpack_words(self.weight_zero_point.t(), self.bits, self.out_features)
-            points = (rows.t() + shift).contiguous()
-        return QuantizedWeight(
-            integers=integers.to(torch.int8).contiguous(),
-            scales=self.weight_scale,
-            zeros=points,
-            group_size=self.group_size,
+        return grouped_weight(
+            self.weight_packed,
+            self.weight_scale,
+            self.weight_zero_point,
+            (self.out_features, self.in_features),
+            self.bits,
+            self.group_size,
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Apply the layer: ``[..., in_features]`` to ``[..., out_features]``."""
-        sources = tuple(
-            t for t in (self.weight_packed, self.weight_scale, self.weight_zero_point)
-            if t is not None
-        )  # fmt: skip
-        if kernels_take(x, self.bias):
-            packed = packed_once(
-                sources, "groups", lambda: pack_groups(self.quantized(), self.bits)
-            )
-            if packed is not None:
-                return linear_weight_only(x, packed, self.bias)
-        return linear(x, self.quantized().numbers().to(x.dtype), self.bias)
+        run = grouped_layer if are_layers_whole(x) else run_grouped
+        tensors = (self.weight_packed, self.weight_scale, self.weight_zero_point, self.bias)
+        return run(x, *tensors, self.bits, self.group_size)
 
     def extra_repr(self) -> str:
         """The sizes, as ``nn.Linear`` shows them, and the form of the weights."""

@@ -5,10 +5,10 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from deepseek.kernels.int8 import linear_int8
 from deepseek.nn.buffers import keep
-from deepseek.nn.int8_arithmetic import int8_linear, quantize_weight, static_linear, weight_sums
-from deepseek.nn.packed import packed_for
+from deepseek.nn.compute import run_int8
+from deepseek.nn.int8_arithmetic import quantize_weight, static_linear, weight_sums
+from deepseek.nn.whole import are_layers_whole, int8_layer
 
 __all__ = ["Int8Linear"]
 
@@ -138,10 +138,8 @@ class Int8Linear(nn.Module):
         if self.input_scale is not None:
             inputs = (self.input_scale, self.input_zero_point)
             return static_linear(x, weight, scale, bias, sums, inputs)
-        packed = packed_for(x, weight, scale, bias, symmetric=sums is None)
-        if packed is not None:
-            return linear_int8(x, packed, bias)
-        return int8_linear(x, weight, scale, bias, sums)
+        run = int8_layer if are_layers_whole(x) else run_int8
+        return run(x, weight, scale, bias, sums)
 
     def extra_repr(self) -> str:
         """The sizes, as ``nn.Linear`` shows them."""

@@ -6,15 +6,13 @@ loop elsewhere. The other route multiplies in float32: a product of two INT8 val
 whatever the order of the additions. Longer sums are cut, and the pieces added in INT32.
 """
 
-from collections.abc import Callable
-from functools import cache
-
 import torch
 from torch import Tensor
 
 __all__ = ["int8_matmul"]
 
 _EXACT_TERMS = 2**24 // 2**14  # products of two INT8 values that float32 adds up exactly
+_HAS_VNNI = bool(torch.cpu.get_capabilities().get("avx512_vnni"))
 _ROWS_AT_ONCE = 4096  # rows of the weight that are widened to float32 at a time
 
 
@@ -28,13 +26,7 @@ def int8_matmul(a: Tensor, b: Tensor) -> Tensor:
     Returns:
         INT32, ``[rows, columns]``.
     """
-    return _route()(a, b)
-
-
-@cache
-def _route() -> Callable[[Tensor, Tensor], Tensor]:
-    """The faster of the two exact routes on this processor."""
-    return _in_integers if torch.cpu.get_capabilities().get("avx512_vnni") else _in_floats
+    return (_in_integers if _HAS_VNNI else _in_floats)(a, b)
 
 
 def _in_integers(a: Tensor, b: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from weakref import ref
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from deepseek.errors import InputError
 from deepseek.kernels.gemm import PackedWeight
@@ -111,11 +110,16 @@ def _is_plain(tensor: Tensor) -> bool:
 
 
 def _is_recorded() -> bool:
-    """Whether torch must see every step: for graphs, modes, ``torch.func``."""
+    """Whether torch must see every step: for graphs, modes, ``torch.func``.
+
+    What this thread does counts. ``is_compiling`` and ``is_in_torch_dispatch_mode`` tell of the
+    whole process, and stay set when two threads have left their modes in another order than they
+    had entered them.
+    """
     return (
-        torch.compiler.is_compiling()
+        torch.compiler.is_dynamo_compiling()
         or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        or is_in_torch_dispatch_mode()
+        or torch._C._len_torch_dispatch_stack() > 0  # noqa: SLF001 - no other way
         or torch._C._functorch.peek_interpreter_stack() is not None  # noqa: SLF001 - no other way
     )
 

@@ -61,8 +61,8 @@ def test_four_python_threads(threads, own_pool, monkeypatch):
 def _own_fork_join():
     from deepseek.kernels.target import host
 
-    text = parallel._WORKER.format(triple=host().triple)
-    return parallel._own_pool(jit.compile_text("deepseek_worker", text, host()).address)
+    worker = jit.compile_text("deepseek_worker", parallel.worker_text(), host())
+    return parallel._own_pool(worker.address)
 
 
 def test_between_regions_of_torch(threads):

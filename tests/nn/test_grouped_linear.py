@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from deepseek.kernels.int8 import quantize_groups
-from deepseek.nn import grouped_linear as module
+from deepseek.nn import compute as module
 from deepseek.nn.grouped_linear import GroupedLinear
 
 FORMS = [(4, False), (4, True), (8, False)]

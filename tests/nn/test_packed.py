@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from deepseek.nn import int8_linear as layers
+from deepseek.nn import compute as layers
 from deepseek.nn import packed as packed_module
 from deepseek.nn.int8_arithmetic import int8_linear
 from deepseek.nn.int8_linear import Int8Linear
@@ -61,6 +61,19 @@ def test_types_may_be_mixed(kernels, dtype, scale):
     one.weight_scale = one.weight_scale.to(scale)
     x = torch.randn(4, 37).to(dtype)
     assert torch.equal(one(x), plainly(one, x))
+    assert len(kernels) == 1
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "torch.compiler._is_compiling_flag",
+        "torch.utils._python_dispatch._is_in_torch_dispatch_mode",
+    ],
+)
+def test_what_other_threads_trace_does_not_matter(kernels, monkeypatch, flag):
+    monkeypatch.setattr(flag, True)
+    layer()(torch.randn(4, 37))
     assert len(kernels) == 1
 
 

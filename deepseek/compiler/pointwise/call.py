@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, is_grad_enabled
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from deepseek.kernels.calls import keep
 from deepseek.kernels.parallel import listened
@@ -147,7 +147,7 @@ def _look_of(operands: Sequence[Any]) -> Hashable:
     As :func:`deepseek.kernels.calls.needs_torch`, and for modes that watch each operator unless
     they watch kernels too, in one pass: on small operands it takes as long as the kernel.
     """
-    if is_compiling() or (_modes() and not listened()) or _transform() is not None:
+    if is_dynamo_compiling() or (_modes() and not listened()) or _transform() is not None:
         return None
     recording = is_grad_enabled()
     look: list[object] = []

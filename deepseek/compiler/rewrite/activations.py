@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch.fx import Graph, Node
 
-    from deepseek.compiler.rewrite.passes import Constants
+    from deepseek.compiler.nodes import Constants
 
 __all__ = ["find_activations"]
 

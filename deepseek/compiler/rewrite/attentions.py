@@ -25,7 +25,7 @@ from deepseek.kernels.attend.spec import MOST_DEPTH
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
 
-    from deepseek.compiler.rewrite.passes import Constants
+    from deepseek.compiler.nodes import Constants
 
 __all__ = ["find_attention"]
 

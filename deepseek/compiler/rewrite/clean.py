@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch.fx import Graph, Node
 
-    from deepseek.compiler.rewrite.passes import Constants
+    from deepseek.compiler.nodes import Constants
 
 __all__ = [
     "drop_idle", "fold_constants", "is_kept", "join_views", "loosen_views", "merge_equals",

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
 from deepseek.compiler.listing import listing
 from deepseek.compiler.nodes import value_of
 from deepseek.compiler.pointwise import fuse_pointwise
@@ -22,20 +20,20 @@ from deepseek.compiler.rewrite.clean import (
 )
 from deepseek.compiler.rewrite.embeddings import find_embeddings
 from deepseek.compiler.rewrite.epilogues import fuse_epilogues
-from deepseek.compiler.rewrite.linears import Packing, find_linears, join_linears
+from deepseek.compiler.rewrite.linears import find_linears, join_linears
 from deepseek.compiler.rewrite.precision import round_products
 from deepseek.compiler.rewrite.rotations import find_rotary
 from deepseek.compiler.rewrite.rows import find_norms, find_softmax
+from deepseek.compiler.rewrite.weights import Packing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from torch.fx import Graph, Node
+    from torch.fx import Graph
 
-__all__ = ["PASSES", "Constants", "Passed", "rewrite", "verify"]
+    from deepseek.compiler.nodes import Constants
 
-Constants = dict["Node", Tensor]
-"""Placeholders whose tensors are known: parameters, buffers, what was folded."""
+__all__ = ["PASSES", "Passed", "rewrite", "verify"]
 
 
 @dataclass(frozen=True, slots=True)

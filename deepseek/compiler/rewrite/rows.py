@@ -13,7 +13,7 @@ from deepseek.compiler.rewrite.clean import is_kept
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
 
-    from deepseek.compiler.rewrite.passes import Constants
+    from deepseek.compiler.nodes import Constants
 
 __all__ = ["find_norms", "find_softmax"]
 

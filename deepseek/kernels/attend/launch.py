@@ -24,6 +24,7 @@ from deepseek.kernels.attend.scores import LOG2E
 from deepseek.kernels.attend.spec import BLOCK, FEW, Form, padded
 from deepseek.kernels.calls import DTYPES, WORTH_A_THREAD, keep
 from deepseek.kernels.jit import Kernel, kernel
+from deepseek.kernels.scratch import scratch
 from deepseek.kernels.target import Target, current
 
 if TYPE_CHECKING:
@@ -140,8 +141,8 @@ def _plan(
     if few:
         keys, values = _lying(k), _lying(v)
     else:
-        keys = _packed(k, form.depth, form, target, transposed=True)
-        values = _rows(v, form.value_depth, form, target)
+        keys = _packed(k, form.depth, form, target, transposed=True, use="keys")
+        values = _rows(v, form.value_depth, form, target, use="values")
     work = min(form.block, sizes.queries) * sizes.keys * (sizes.depth + sizes.value_depth)
     return _Plan(
         sizes,
@@ -193,7 +194,7 @@ def _lying(rows: Tensor) -> _Layout:
     return _Layout(lambda rows: rows, rows.stride()[:3])
 
 
-def _rows(rows: Tensor, width: int, form: Form, target: Target) -> _Layout:
+def _rows(rows: Tensor, width: int, form: Form, target: Target, use: str) -> _Layout:
     """Rows of ``width`` fp32 values: as they lie where they are that, else packed.
 
     Rows far apart share few sets of the first-level cache; to read them often costs more than to
@@ -202,11 +203,13 @@ def _rows(rows: Tensor, width: int, form: Form, target: Target) -> _Layout:
     close = rows.stride(2) <= 2 * width or rows.shape[2] == 1
     if rows.dtype == torch.float32 and rows.shape[-1] == width and close:
         return _lying(rows)
-    return _packed(rows, width, form, target, transposed=False)
+    return _packed(rows, width, form, target, transposed=False, use=use)
 
 
-def _packed(rows: Tensor, width: int, form: Form, target: Target, *, transposed: bool) -> _Layout:
-    """Rows ``(B, G, M, D)`` in padded blocks of fp32."""
+def _packed(
+    rows: Tensor, width: int, form: Form, target: Target, *, transposed: bool, use: str
+) -> _Layout:
+    """Rows ``(B, G, M, D)`` in padded blocks of fp32, in the memory that is for this use."""
     batch, heads, length, depth = rows.shape
     block, blocks = form.block, -(-length // form.block)
     units = batch * heads * blocks
@@ -215,7 +218,7 @@ def _packed(rows: Tensor, width: int, form: Form, target: Target, *, transposed:
     chunk = max(1, WORTH_A_THREAD // (4 * block * width))
 
     def pack(rows: Tensor) -> Tensor:
-        packed = torch.empty(units, block, width)
+        packed = scratch(use, 4 * units * block * width)
         parallel.run(run, bound(rows.data_ptr(), packed.data_ptr()), units, chunk)
         return packed
 
@@ -281,10 +284,11 @@ def run_backward(
     form = _form(q, sizes, mask_dtype, lists, target)
     run = kernel(backward.build_backward, form, target=target)
     grad, q, k, v = (with_dense_rows(operand) for operand in (grad.to(q.dtype), q, k, v))
-    lines = _rows(k, form.depth, form, target)
+    lines = _rows(k, form.depth, form, target, use="rows")
     key_rows = lines.bring(k)
-    key_columns = _packed(k, form.depth, form, target, transposed=True).bring(k)
-    value_columns = _packed(v, form.value_depth, form, target, transposed=True).bring(v)
+    columns = (form, target)
+    key_columns = _packed(k, form.depth, *columns, transposed=True, use="keys").bring(k)
+    value_columns = _packed(v, form.value_depth, *columns, transposed=True, use="values").bring(v)
 
     kv = sizes.batch * sizes.kv_heads
     query_blocks, key_blocks = -(-sizes.queries // form.block), -(-sizes.keys // form.block)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit.types import F32, I32
+from deepseek.kernels.emit.types import F32, I16, I32
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,12 +69,18 @@ def exp(x: Value) -> Value:
 
 
 def exp2(x: Value, *, short: bool = False) -> Value:
-    """2^x within 1.2 ulp (2.2 ulp if ``short``); 0 below -125.5, infinity from 128 on."""
+    """2^x within 1.2 ulp (2.2 ulp if ``short``); 0 below -126, infinity from 128 on.
+
+    Without AVX-512, it is 0 below -125.5.
+    """
     b = x.builder
+    coefficients = _EXP2_SHORT if short else _EXP2
+    if b.target.avx512 and x.lanes == b.lanes:
+        r = _fraction(x)
+        return _scaled(polynomial(r, [1.0, *coefficients]), x - r, where=b.opposite(x < -126.0))
     x = _clamp(x, -126.0, 128.4)
     shifted = x + _ROUNDER
     r = x - (shifted - _ROUNDER)
-    coefficients = _EXP2_SHORT if short else _EXP2
     twice = polynomial(r, [2.0, *(2 * c for c in coefficients)])
     return b.like(twice, x) * _power(shifted)
 
@@ -159,3 +165,19 @@ def _clamp(x: Value, low: float | None, high: float) -> Value:
 def _power(shifted: Value) -> Value:
     """2^(n-1) from a sum with the rounder; 0 where n is -126 or less."""
     return (shifted.bits(I32) << 23).bits(F32)
+
+
+def _fraction(x: Value) -> Value:
+    """What x is above or below the nearest whole number, by AVX-512; 0 of an infinity."""
+    b = x.builder
+    nearest, all_lanes, rounding = b.constant(8, I32), b.constant(-1, I16), b.constant(4, I32)
+    name = "llvm.x86.avx512.mask.reduce.ps.512"
+    return b.call(name, x.type, x, nearest, b.like(0.0, x), all_lanes, rounding)
+
+
+def _scaled(x: Value, exponent: Value, where: Value) -> Value:
+    """The product x * 2^exponent by AVX-512, 0 in the other lanes."""
+    b = x.builder
+    name = "llvm.x86.avx512.mask.scalef.ps.512"
+    lanes, rounding = where.bits(I16), b.constant(4, I32)
+    return b.call(name, x.type, x, exponent, b.like(0.0, x), lanes, rounding)

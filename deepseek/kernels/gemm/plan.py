@@ -5,8 +5,8 @@ Everything here is an argument of the kernel, not part of its code: one kernel s
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
+from deepseek.kernels.caches import cache_bytes
 from deepseek.kernels.calls import WORTH_A_THREAD
 from deepseek.kernels.gemm.spec import SIZES, Format, Tile
 
@@ -77,7 +77,7 @@ def plan_product(scheme: Format, tile: Tile, m: int, n: int, k: int, threads: in
     block_steps = max(1, _ceil(steps, step_blocks))
     step_blocks = max(1, _ceil(steps, block_steps))
     panel_bytes = scheme.word * tile.columns * block_steps
-    budget = min(l2_bytes() // 2, _WEIGHT_BYTES)
+    budget = min(cache_bytes(2) // 2, _WEIGHT_BYTES)
     block_columns = max(1, min(column_panels, budget // panel_bytes))
 
     wanted = _CHUNKS_A_THREAD * threads if threads > 1 else 1
@@ -111,17 +111,6 @@ def plan_product(scheme: Format, tile: Tile, m: int, n: int, k: int, threads: in
         units=units,
         chunk=_ceil(WORTH_A_THREAD, work),
     )
-
-
-@lru_cache(maxsize=1)
-def l2_bytes() -> int:
-    """Size of a core's L2 cache; 512 KiB where the system does not say."""
-    cache = Path("/sys/devices/system/cpu/cpu0/cache/index2/size")
-    try:
-        text = cache.read_text().strip()
-    except OSError:
-        return 512 << 10
-    return int(text[:-1]) << {"K": 10, "M": 20}[text[-1]] if text[-1] in "KM" else int(text)
 
 
 def _ceil(value: int, unit: int) -> int:

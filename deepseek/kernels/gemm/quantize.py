@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
-
 from deepseek.kernels.calls import DTYPES
 from deepseek.kernels.gemm.spec import HEADER, LEAD, SIZES, Format
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from torch import Tensor
 
     from deepseek.kernels.target import Target
 
@@ -44,12 +43,14 @@ def row_quantizer(
         x_stride: Elements of x from a row to the next.
 
     Returns:
-        A function of x: rows of bytes, ``(rows, pitch)``, laid out as :mod:`.spec` says after
-        :data:`~.spec.LEAD` bytes that mean nothing.
+        A function of x: memory that begins with ``rows`` times :func:`row_pitch` bytes, laid out
+        as :mod:`.spec` says after :data:`~.spec.LEAD` bytes that mean nothing. The thread's next
+        call writes there again.
     """
     from deepseek.kernels.gemm.rows import ARGUMENTS, build_rows
     from deepseek.kernels.jit import kernel
     from deepseek.kernels.parallel import run
+    from deepseek.kernels.scratch import scratch
 
     k = x.shape[-1]
     count, pitch = x.shape[:-1].numel(), row_pitch(scheme, k)
@@ -58,7 +59,7 @@ def row_quantizer(
     chunk = -(-_WORTH_A_THREAD // max(1, k))
 
     def call(x: Tensor) -> Tensor:
-        packed = torch.empty((count, pitch), dtype=torch.uint8)
+        packed = scratch("integers", count * pitch)
         run(quantize, pack(x.data_ptr(), packed.data_ptr() + LEAD), count, chunk)
         return packed
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from deepseek.errors import InputError
 from deepseek.kernels.calls import DTYPES
 from deepseek.kernels.gemm.operands import row_stride, rows
-from deepseek.kernels.gemm.quantize import row_quantizer
+from deepseek.kernels.gemm.quantize import row_pitch, row_quantizer
 from deepseek.kernels.gemm.spec import HEADER, LEAD, ROUNDINGS, int8_format
 from deepseek.kernels.int8.pack import INT8_ROUNDINGS
 from deepseek.kernels.target import current
@@ -55,7 +55,9 @@ def quantize_rows(
     matrix = rows(x.detach())
     stride = row_stride(matrix)
     assert stride is not None
-    packed = row_quantizer(chosen, scheme, rounding, matrix, stride)(matrix)[:, LEAD:]
+    count, pitch = matrix.shape[0], row_pitch(scheme, matrix.shape[1])
+    memory = row_quantizer(chosen, scheme, rounding, matrix, stride)(matrix)
+    packed = memory[: count * pitch].view(count, pitch)[:, LEAD:].clone()
 
     k, stored = x.shape[-1], _STORED[scheme.x]
     offset = kind.offset(scheme.x)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -66,13 +65,6 @@ def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("DEEPSEEK_QUANTIZE_SMALLEST", "true")  # so small, INT8 is no faster
     return tmp_path
-
-
-@pytest.fixture(autouse=True)
-def _keep_signal_handlers() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def run(line: str) -> int:

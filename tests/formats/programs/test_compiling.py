@@ -1,17 +1,22 @@
 """Checkpoints compiled, compared and kept, or not kept."""
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from deepseek.compiler.saved import load
 from deepseek.errors import InputError
+from deepseek.formats.compressed_tensors import quantization_config
 from deepseek.formats.model import load_model
 from deepseek.formats.programs.compiling import compile_checkpoint
 from deepseek.formats.programs.config import CompileConfig
+from deepseek.nn.int8_linear import Int8Linear
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "vit"])
@@ -44,6 +49,26 @@ def test_a_program_gives_what_the_model_gives(
 def _picture(model: torch.nn.Module) -> tuple[int, int, int]:
     config = model.config
     return config.num_channels, config.image_size, config.image_size  # type: ignore[union-attr, return-value]
+
+
+def test_a_model_in_int8_is_compared_as_such(tiny: Callable[[str], Any], tmp_path: Path) -> None:
+    model = copy.deepcopy(tiny("bert"))
+    for path, module in list(model.named_modules()):
+        if isinstance(module, torch.nn.Linear) and path != "classifier":
+            model.set_submodule(path, Int8Linear.from_linear(module))
+    source, config = tmp_path / "int8", json.loads(model.config.to_json_string())
+    config["architectures"] = [type(model).__name__]
+    config["quantization_config"] = quantization_config(model, {}, ("classifier",))
+    source.mkdir()
+    save_file(model.state_dict(), source / "model.safetensors")
+    (source / "config.json").write_text(json.dumps(config))
+
+    report = compile_checkpoint(CompileConfig(model=source, output=tmp_path / "program"))
+    assert report.kept
+    assert sum("u8s8" in name or "s16s8" in name for name in report.kernels) > 0
+    assert any("INT8" in note for note in report.notes)
+    strict = CompileConfig(model=source, output=tmp_path / "strict", max_error=1e-12)
+    assert not compile_checkpoint(strict).kept
 
 
 def test_a_program_that_differs_is_not_kept(

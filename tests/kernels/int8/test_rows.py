@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepseek.kernels import int8
-from deepseek.kernels.gemm.quantize import row_quantizer
+from deepseek.kernels.gemm.quantize import row_pitch, row_quantizer
 from deepseek.kernels.gemm.spec import FORMATS, HEADER, LEAD
 from deepseek.kernels.target import host
 from deepseek.nn.int8_arithmetic import quantize_tokens
@@ -116,7 +116,8 @@ def test_groups_of_16_bits(target, name, dtype):
     scheme = FORMATS[name]
     for k in (1, 33, 128, 300):
         x = activations(5, k, dtype=dtype, seed=k)
-        packed = row_quantizer(target, scheme, "blocks", x, k)(x)[:, LEAD:]
+        memory, pitch = row_quantizer(target, scheme, "blocks", x, k)(x), row_pitch(scheme, k)
+        packed = memory[: len(x) * pitch].view(len(x), pitch)[:, LEAD:]
         integers, scales, _ = int8.quantize_rows_reference(x, "blocks", scheme.group)
         groups = scales.shape[1]
         size = HEADER + 2 * scheme.group
@@ -157,3 +158,12 @@ def test_of_the_process_unless_a_target_is_given(monkeypatch):
     )
     for ours, theirs in zip(int8.quantize_rows(x), expected, strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("rounding", ["symmetric", "asymmetric"])
+def test_results_outlive_the_next_call(rounding):
+    x = torch.randn(1, 33)
+    results = int8.quantize_rows(x, rounding)
+    before = [result.clone() for result in results]
+    int8.quantize_rows(7.5 * torch.randn(1, 33), rounding)
+    assert all(map(torch.equal, results, before))

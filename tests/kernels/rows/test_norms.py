@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from deepseek.errors import InputError
 from deepseek.kernels import add_layer_norm, add_rms_norm, layer_norm, rms_norm
-from deepseek.kernels.rows import norm_reference
+from deepseek.kernels.rows import norm_reference, spec
 from deepseek.kernels.rows.norms import run_norm
-from deepseek.kernels.rows.spec import ACTIVATIONS, streams
+from deepseek.kernels.rows.spec import ACTIVATIONS
 from deepseek.kernels.target import host
 
 TAILS = [1, 7, 8, 9, 31, 33, 47, 48, 49, 100, 257]
@@ -167,11 +167,12 @@ def test_public_functions_are_what_they_say():
     assert (y.dtype, total.dtype) == (torch.float32, torch.float32)
 
 
-def test_large_results_are_streamed(threads):
-    assert streams(8 << 20, 768, host().lanes)
-    assert not streams(8 << 20, 769, host().lanes)
-    assert not streams(1 << 20, 768, host().lanes)
-    x, residual, weight = tensors((4096, 768), (4096, 768), (768,))
+def test_large_results_are_streamed(threads, monkeypatch):
+    monkeypatch.setattr(spec, "_WORTH_STREAMING", 1 << 20)
+    assert spec.streams(1 << 20, 768, host().lanes)
+    assert not spec.streams(1 << 20, 769, host().lanes)
+    assert not spec.streams((1 << 20) - 1, 768, host().lanes)
+    x, residual, weight = tensors((701, 768), (701, 768), (768,))
     y, total = add_layer_norm(x, residual, weight)
     torch.testing.assert_close(y, torch.layer_norm(x + residual, (768,), weight))
     assert torch.equal(total, x + residual)
