@@ -1,7 +1,8 @@
 """The same model on the same records, trained by the loops that people use.
 
-Each runs in a process of its own, so that its memory can be told: ``python trainers.py NAME``
-prints the seconds of each step and the most memory it held.
+Each runs in a process of its own, so that its memory can be told: ``python trainers.py NAME`` takes
+a step for each line that it reads and answers with its seconds, and at last with the most memory it
+held. So processes can take turns step by step, and what the machine does meanwhile hits all alike.
 """
 
 import json
@@ -10,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,21 +53,40 @@ def _parts(job: Job) -> tuple[nn.Module, torch.optim.Optimizer, Any]:
     return model, optimizer, loader
 
 
-def _timed(steps: int, step: Callable[[], object]) -> list[float]:
-    seconds = []
+class _Turns:
+    """When a step may begin, and how long it took."""
+
+    def __init__(self) -> None:
+        self._answers = sys.stdout
+        self._began = 0.0
+
+    def wait(self) -> None:
+        """Until it is this process's turn."""
+        sys.stdin.readline()
+        self._began = time.perf_counter()
+
+    def end(self) -> None:
+        """Say how long the step took."""
+        self.say(time.perf_counter() - self._began)
+
+    def say(self, answer: float) -> None:
+        """Answer with a number."""
+        print(json.dumps(answer), file=self._answers, flush=True)
+
+
+def _take(turns: _Turns, steps: int, step: Callable[[], object]) -> None:
     for _ in range(steps):
-        began = time.perf_counter()
+        turns.wait()
         step()
-        seconds.append(time.perf_counter() - began)
-    return seconds
+        turns.end()
 
 
-def _deepseek(job: Job, steps: int) -> list[float]:
+def _deepseek(job: Job, steps: int, turns: _Turns) -> None:
     with ExitStack() as stack:
-        return _timed(steps, our_step(job, stack))
+        _take(turns, steps, our_step(job, stack))
 
 
-def _accelerate(job: Job, steps: int) -> list[float]:
+def _accelerate(job: Job, steps: int, turns: _Turns) -> None:
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=not torch.cuda.is_available())
@@ -82,10 +101,10 @@ def _accelerate(job: Job, steps: int) -> list[float]:
         optimizer.zero_grad()
         loss.item()
 
-    return _timed(steps, step)
+    _take(turns, steps, step)
 
 
-def _fabric(job: Job, steps: int) -> list[float]:
+def _fabric(job: Job, steps: int, turns: _Turns) -> None:
     from lightning_fabric import Fabric
 
     fabric = Fabric(accelerator="auto", devices=1)
@@ -101,17 +120,22 @@ def _fabric(job: Job, steps: int) -> list[float]:
         optimizer.zero_grad()
         loss.item()
 
-    return _timed(steps, step)
+    _take(turns, steps, step)
 
 
-def _transformers(job: Job, steps: int) -> list[float]:
+def _transformers(job: Job, steps: int, turns: _Turns) -> None:
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
-    ends = [time.perf_counter()]
-
     class Clock(TrainerCallback):
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.perf_counter())
+        """What is between two steps, such as taking a batch, counts with the later of them."""
+
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            turns.wait()
+
+        def on_step_end(self, _: Any, state: Any, *__: Any, **___: Any) -> None:
+            turns.end()
+            if state.global_step < steps:
+                turns.wait()
 
     model, optimizer, _ = _parts(job)
     arguments = TrainingArguments(
@@ -124,16 +148,11 @@ def _transformers(job: Job, steps: int) -> list[float]:
         report_to=[],
         disable_tqdm=True,
     )
-    sink, sys.stdout = sys.stdout, sys.stderr  # it prints its log
-    try:
-        Trainer(model=model, args=arguments, train_dataset=_Records(job), callbacks=[Clock()],
-                optimizers=(optimizer, None)).train()  # fmt: skip
-    finally:
-        sys.stdout = sink
-    return [b - a for a, b in pairwise(ends)]
+    Trainer(model=model, args=arguments, train_dataset=_Records(job), callbacks=[Clock()],
+            optimizers=(optimizer, None)).train()  # fmt: skip
 
 
-TRAINERS: dict[str, tuple[tuple[str, ...], Callable[[Job, int], list[float]]]] = {
+TRAINERS: dict[str, tuple[tuple[str, ...], Callable[[Job, int, _Turns], None]]] = {
     "deepseek train": ((), _deepseek),
     "Hugging Face Trainer": (("accelerate",), _transformers),
     "accelerate": (("accelerate",), _accelerate),
@@ -143,13 +162,15 @@ TRAINERS: dict[str, tuple[tuple[str, ...], Callable[[Job, int], list[float]]]] =
 
 
 def main() -> None:
-    """Train once, and print."""
+    """Train once, a step at a turn."""
     name, case, steps, threads = sys.argv[1], CASES[sys.argv[2]], int(sys.argv[3]), sys.argv[4]
     torch.set_num_threads(int(threads))
+    turns = _Turns()
+    sys.stdout = sys.stderr  # some print their log
     with tempfile.TemporaryDirectory() as folder, quiet_transformers():
         job = job_of(case.config(Path(folder), steps))
-        seconds = TRAINERS[name][1](job, steps)
-    print(json.dumps({"seconds": seconds, "peak": peak_bytes()}))
+        TRAINERS[name][1](job, steps, turns)
+    turns.say(peak_bytes())
 
 
 if __name__ == "__main__":
