@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from deepseek.errors import InputError
 from deepseek.formats.rename import rules_of
+from deepseek.formats.source import named_checkpoint
 from deepseek.units import parse_bytes, parse_share
 
 __all__ = ["MAX_OPSET", "MIN_OPSET", "ConvertConfig"]
@@ -23,7 +24,9 @@ class ConvertConfig:
     """
 
     source: Annotated[
-        Path, "Checkpoint to read: a torch, safetensors, ONNX or GGUF file, or a folder."
+        Path,
+        "Checkpoint to read: a torch, safetensors, ONNX or GGUF file, or a folder.",
+        named_checkpoint,
     ]
     dest: Annotated[
         Path,

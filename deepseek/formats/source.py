@@ -7,7 +7,7 @@ from pathlib import Path
 from deepseek.errors import InputError
 from deepseek.formats.hub import fetch
 
-__all__ = ["locate"]
+__all__ = ["locate", "named_checkpoint"]
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -23,9 +23,23 @@ def locate(source: str | Path) -> Path:
         return path
     if path.exists():
         raise InputError(f"{path}: expected a file or a folder, found something else")
-    if _HUB_NAME.fullmatch(str(source)) and not path.parent.is_dir():
+    if _is_hub_name(source):
         return fetch(str(source))
     raise InputError(f"expected a checkpoint, found nothing at {path}", hint=_near(path))
+
+
+def named_checkpoint(text: str | Path) -> Path:
+    """What a user has named, refused at once if there is nothing; the hub is asked later.
+
+    Raises:
+        InputError: There is nothing, and it is no name of the hub.
+    """
+    return Path(text) if _is_hub_name(text) else locate(text)
+
+
+def _is_hub_name(source: str | Path) -> bool:
+    parent = Path(source).expanduser().parent
+    return _HUB_NAME.fullmatch(str(source)) is not None and not parent.is_dir()
 
 
 def _near(path: Path) -> str | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from deepseek.errors import InputError
+from deepseek.formats.source import named_checkpoint
 from deepseek.quantization.formats import format_of
 from deepseek.quantization.options import MethodOptions
 from deepseek.units import parse_seconds, parse_share
@@ -80,7 +81,9 @@ class QuantizeFilesConfig(QuantizeConfig):
     """
 
     model: Annotated[
-        Path, "Checkpoint to quantize: a torch or safetensors file, a folder, or a program: .onnx."
+        Path,
+        "Checkpoint to quantize: a torch or safetensors file, a folder, or a program: .onnx.",
+        named_checkpoint,
     ]
     calib_data: Annotated[
         Path,

@@ -9,7 +9,7 @@ import pytest
 import deepseek.formats.source
 from deepseek.errors import InputError
 from deepseek.formats.hub import fetch
-from deepseek.formats.source import locate
+from deepseek.formats.source import locate, named_checkpoint
 
 
 def test_files_and_folders_are_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,3 +104,10 @@ def test_without_a_hub_the_cache_answers_or_nothing_does(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", absent)
     with pytest.raises(InputError, match=r"hub gave none \(no route to host\)"):
         fetch("org/model")
+
+
+def test_what_is_not_there_is_refused_before_the_hub_is_asked(tmp_path: Path) -> None:
+    assert named_checkpoint(str(tmp_path)) == tmp_path
+    assert named_checkpoint("org/model") == Path("org/model")
+    with pytest.raises(InputError, match="found nothing at"):
+        named_checkpoint(str(tmp_path / "absent"))

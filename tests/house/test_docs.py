@@ -42,7 +42,9 @@ def test_every_preset_is_accepted_by_its_command(name: str) -> None:
     from ds_cli.settings import preset_layer, resolve
 
     command = load(name)
-    required = {key: "x" for key, field in fields_of(command.config).items() if field.required}
+    required = {
+        key: str(ROOT) for key, field in fields_of(command.config).items() if field.required
+    }
     for file in (ROOT / "deepseek" / "configs").joinpath(*name.split()).glob("*.toml"):
         layer = preset_layer(name, file.stem)
         from ds_cli.settings import Layer

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from deepseek.formats.source import named_checkpoint
 from deepseek.units import parse_share
 
 __all__ = ["CompileConfig"]
@@ -13,7 +14,9 @@ __all__ = ["CompileConfig"]
 class CompileConfig:
     """The configuration of a compilation."""
 
-    model: Annotated[Path, "Checkpoint to read: a file, a folder, or a name on the hub."]
+    model: Annotated[
+        Path, "Checkpoint to read: a file, a folder, or a name on the hub.", named_checkpoint
+    ]
     output: Annotated[Path, "Folder to write the program into."]
     precision: Annotated[
         Literal["fp32", "bf16", "int8"],

@@ -57,8 +57,8 @@ def test_a_missed_gate_is_exit_code_1(
     ("arguments", "message"),
     [
         (["nowhere", "--output", "x"], "nowhere"),
-        (["nowhere"], "--output"),
-        (["nowhere", "--output", "x", "--precision", "fp8"], "fp8"),
+        ([str(Path(__file__).parent)], "--output"),
+        ([str(Path(__file__).parent), "--output", "x", "--precision", "fp8"], "fp8"),
     ],
 )
 def test_wrong_input_is_one_line(
