@@ -83,6 +83,7 @@ FITS = {
     "EXP": lambda: fit_exp(6),
     "EXP2": lambda: fit_exp2(6),
     "EXP2_SHORT": lambda: fit_exp2(5),
+    "EXP2_COARSE": lambda: fit_exp2(3),
     "ERF": lambda: fit_erf(8),
     "LOG": lambda: fit_log(10),
     "TANH": lambda: fit_tanh(4),

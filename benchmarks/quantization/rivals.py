@@ -15,30 +15,32 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from importlib.metadata import version
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 
 import torch
 from embeddings import kept, sentences
-from int8_accuracy import torch_dynamic
+from others import (
+    Answer,
+    Inputs,
+    in_onnx_runtime,
+    in_openvino,
+    in_torch,
+    openvino_is_there,
+    versions,
+)
 from torch import Tensor, nn
 
 import deepseek
 from deepseek.formats.model import LoadedModel, load_model
-from deepseek.formats.quiet import quiet
 from deepseek.progress import silent
 from deepseek.quantization.batches import Batch
 from deepseek.quantization.methods import METHODS
-from deepseek.quantization.onnx.methods import WRITERS, Setting
-from deepseek.quantization.onnx.module import OnnxModule
-from deepseek.quantization.onnx.prepare import prepare
 from deepseek.quantization.onnx.source import export_checked
 
-Inputs = Mapping[str, Tensor]
-States = Callable[[Inputs], Tensor]
+States = Answer
 """From the inputs of a batch to hidden states."""
 
 SHAPES = ((1, 128), (8, 128))
@@ -55,37 +57,6 @@ def ours(loaded: LoadedModel, batches: list[Inputs]) -> dict[str, States]:
         "ours": lambda inputs: made(**inputs).last_hidden_state,
         "ours, compiled": lambda inputs: compiled(**inputs).last_hidden_state,
     }
-
-
-def in_onnx_runtime(loaded: LoadedModel, program: Path, folder: Path) -> States:
-    """ONNX Runtime's dynamic INT8, weights per channel."""
-    nodes = prepare(program, folder / "float.onnx", loaded.model)
-    setting = Setting(source=folder / "float.onnx", config=deepseek.QuantizeConfig(),
-                      ranges=folder / "ranges.json")  # fmt: skip
-    with quiet():
-        names = [node.name for node in nodes if node.kind == "MatMul"]
-        WRITERS["dynamic_range"](setting, folder / "int8.onnx", names)
-    module = OnnxModule(folder / "int8.onnx", loaded.config, loaded.architecture)
-    return lambda inputs: module(**inputs).last_hidden_state
-
-
-def in_openvino(program: Path, batches: list[Inputs]) -> States:
-    """NNCF's post-training quantization, compiled for latency."""
-    import nncf
-    import openvino
-
-    core = openvino.Core()
-    core.set_property("CPU", {"INFERENCE_NUM_THREADS": torch.get_num_threads()})
-    model = core.read_model(program)
-    feeds = [{name: value.numpy() for name, value in batch.items()} for batch in batches]
-    with quiet():
-        model = nncf.quantize(model, nncf.Dataset(feeds[:CALIBRATION]),
-                              model_type=nncf.ModelType.TRANSFORMER)  # fmt: skip
-    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    place = next(output for output in compiled.outputs if len(output.partial_shape) == 3)
-    return lambda inputs: torch.from_numpy(
-        compiled({n: v.numpy() for n, v in inputs.items()})[place]
-    )
 
 
 @torch.inference_mode()
@@ -126,7 +97,7 @@ def main() -> None:
         dict(loaded.tokenizer(texts[i : i + BATCH], padding=True, return_tensors="pt"))
         for i in range(0, len(texts), BATCH)
     ]
-    theirs = torch_dynamic(loaded.model)
+    theirs = in_torch(loaded.model)
     sides: dict[str, States] = {
         "torch fp32": lambda inputs: loaded.model(**inputs).last_hidden_state,
         **ours(loaded, batches),
@@ -135,9 +106,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         export_checked(loaded.model, loaded.architecture, folder / "model.onnx", silent)
-        sides["ONNX Runtime dynamic INT8"] = in_onnx_runtime(loaded, folder / "model.onnx", folder)
-        if find_spec("nncf") and find_spec("openvino"):
-            sides["OpenVINO, NNCF"] = in_openvino(folder / "model.onnx", batches)
+        program = in_onnx_runtime(loaded, folder / "model.onnx", folder)
+        sides["ONNX Runtime dynamic INT8"] = lambda inputs: program(**inputs).last_hidden_state
+        if openvino_is_there():
+            sides["OpenVINO, NNCF"] = in_openvino(
+                folder / "model.onnx", batches, CALIBRATION, folder / "openvino.xml"
+            )
         _print(sides, batches)
 
 
@@ -168,8 +142,7 @@ def _print(sides: Mapping[str, States], batches: list[Inputs]) -> None:
                     "met": their / mine >= bar, "threads": torch.get_num_threads(),
                     "load": round(os.getloadavg()[0], 2),
                     "cpu": torch.cpu.get_capabilities().get("cpu_name"),
-                    "versions": {n: version(n) for n in ("torch", "onnxruntime", "openvino", "nncf")
-                                 if find_spec(n)},
+                    "versions": versions(),
                 }), flush=True)  # fmt: skip
 
 

@@ -2,21 +2,16 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deepseek.data.labels import classes_of, scores_of
-from deepseek.data.records import Records, read_records
-from deepseek.data.sample import Record
-from deepseek.errors import InputError
 from deepseek.formats.model import LoadedModel, load_model
 from deepseek.outputs import refuse_existing, staged
 from deepseek.progress import Progress, silent
-from deepseek.quantization.batches import TextBatches
 from deepseek.quantization.config import QuantizeFilesConfig
 from deepseek.quantization.formats import format_of
-from deepseek.quantization.inputs.open import Opened, open_other
+from deepseek.quantization.inputs.open import open_data
+from deepseek.quantization.inputs.opened import Opened
 from deepseek.quantization.quantize import quantize_on
 from deepseek.quantization.report import Report, Source
 from deepseek.quantization.write import write_folder
@@ -37,7 +32,7 @@ def quantize_files(config: QuantizeFilesConfig, progress: Progress = silent) -> 
         return _as_program(config, began, progress)
     refuse_existing(config.output, overwrite=config.overwrite)
     loaded = _loaded(config)
-    opened = open_other(config, loaded) or _texts(config, loaded, progress)
+    opened = open_data(config, loaded, progress)
     model, report = quantize_on(
         loaded.model,
         opened.calibration,
@@ -62,7 +57,7 @@ def _as_program(config: QuantizeFilesConfig, began: float, progress: Progress) -
     beside = COMPANIONS if config.output.suffix == ".onnx" else ()
     refuse_existing(config.output, overwrite=config.overwrite, companions=beside)
     loaded = load_program(config) if config.model.suffix == ".onnx" else _loaded(config)
-    opened = open_other(config, loaded) or _texts(config, loaded, progress)
+    opened = open_data(config, loaded, progress)
     with tempfile.TemporaryDirectory(prefix="deepseek-") as folder:
         model, report = quantize_program(
             loaded,
@@ -109,66 +104,6 @@ def _completed(
         source=_source(config, opened),
         output=str(config.output) if keep else None,
     )
-
-
-def _texts(config: QuantizeFilesConfig, loaded: LoadedModel, progress: Progress) -> Opened:
-    records = read_records(
-        config.calib_data,
-        text_column=config.text_column,
-        label_column=config.label_column,
-        held_out=config.held_out,
-        limit=config.samples,
-        seed=config.seed,
-        progress=progress,
-    )
-    calibration = _batches(config, loaded, records.calibration)
-    held_out = _batches(config, loaded, records.held_out)
-    return Opened(
-        calibration=calibration,
-        held_out=held_out,
-        counts=(len(records.calibration), len(records.held_out)),
-        labelled=held_out.labels is not None,
-        notes=_notes(records),
-    )
-
-
-def _labels(loaded: LoadedModel, records: Sequence[Record]) -> Sequence[float] | None:
-    """What the records are labelled with, where the model tells a class or a number of each."""
-    if not loaded.architecture.endswith("ForSequenceClassification"):
-        return None
-    if all(record.label is None for record in records):
-        return None
-    kind, count = loaded.config.problem_type, loaded.config.num_labels
-    if kind == "regression" or (kind is None and count == 1):
-        return scores_of(records)
-    if kind not in (None, "single_label_classification"):
-        return None
-    names = {name: int(number) for name, number in (loaded.config.label2id or {}).items()}
-    return classes_of(records, names, count or len(names))
-
-
-def _batches(
-    config: QuantizeFilesConfig, loaded: LoadedModel, records: Sequence[Record]
-) -> TextBatches:
-    if loaded.tokenizer is None:
-        raise InputError(
-            f"expected a tokenizer beside {config.model}, found none",
-            hint="--tokenizer names the folder that holds it",
-        )
-    return TextBatches(
-        records=records,
-        labels=_labels(loaded, records),
-        tokenizer=loaded.tokenizer,
-        model=loaded.model,
-        size=config.batch_size,
-        max_length=config.max_length,
-    )
-
-
-def _notes(records: Records) -> tuple[str, ...]:
-    if not records.empty:
-        return ()
-    return (f"{records.empty} rows without text were passed over",)
 
 
 def _source(config: QuantizeFilesConfig, opened: Opened) -> Source:

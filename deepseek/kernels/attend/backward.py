@@ -19,10 +19,11 @@ from __future__ import annotations
 from math import log
 from typing import TYPE_CHECKING
 
+from deepseek.kernels.attend.absorb import LOWEST
 from deepseek.kernels.attend.forward import blocks_of_keys, symbol
 from deepseek.kernels.attend.pack import emit_copy
 from deepseek.kernels.attend.product import Grid, emit_multiply
-from deepseek.kernels.attend.scores import LOG2E, LOWEST, emit_hide, emit_mask, places, see
+from deepseek.kernels.attend.scores import LOG2E, emit_hide, emit_mask, places, see
 from deepseek.kernels.attend.spec import tile_for
 from deepseek.kernels.emit import ELEMENTS, I64, POINTER, VOID, Arguments, Module, math
 

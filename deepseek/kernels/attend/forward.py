@@ -19,12 +19,24 @@ from collections.abc import Callable
 from math import log
 from typing import TYPE_CHECKING
 
+from deepseek.kernels.attend.absorb import LOWEST, emit_absorb
 from deepseek.kernels.attend.few import emit_gather_rows, emit_score_rows
 from deepseek.kernels.attend.pack import emit_copy
 from deepseek.kernels.attend.product import Grid, emit_multiply
-from deepseek.kernels.attend.scores import LOWEST, emit_absorb, emit_hide, emit_mask, see
-from deepseek.kernels.attend.spec import tile_for
-from deepseek.kernels.emit import ELEMENTS, F32, I32, I64, VOID, Arguments, Module, math
+from deepseek.kernels.attend.scores import emit_hide, emit_mask, see
+from deepseek.kernels.attend.spec import TILE, tile_for
+from deepseek.kernels.attend.tiled import emit_tiled
+from deepseek.kernels.emit import (
+    BF16,
+    ELEMENTS,
+    I32,
+    I64,
+    VOID,
+    Arguments,
+    Module,
+    math,
+    tiles,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +58,7 @@ ARGUMENTS = Arguments(
     product="pointer",  # its kernel
     q="pointer", keys="pointer", values="pointer", out="pointer", lse="pointer",
     mask="pointer", starts="pointer", indices="pointer",
-    scale="float",  # over ln 2
+    scale="float",  # over ln 2; positive where bf16 is multiplied by tiles
     heads="int", group="int",  # query heads, and how many share a head of keys
     queries="int", key_count="int", depth="int", value_depth="int",
     reach="int",  # query i sees the keys below min(i + reach, key_count)
@@ -64,9 +76,9 @@ ARGUMENTS = Arguments(
 def build_forward(target: Target, form: Form) -> Module:
     """The module of one attention kernel: any number of heads, queries and keys."""
     module = Module(symbol("forward", form), target)
-    tile_rows = tile_for(target).rows
+    tile_rows = TILE if form.tiled else tile_for(target).rows
     block, depth, value_depth = form.block, form.depth, form.value_depth
-    multiply = _emit_few(module, form) if form.few else _products(form)
+    multiply = _multiply(module, form)
     emit_hide(module, form)
     if form.mask is not None:
         emit_mask(module, form)
@@ -74,9 +86,13 @@ def build_forward(target: Target, form: Form) -> Module:
 
     with module.task(ARGUMENTS) as f:
         a = f.arguments
-        queries, sums = f.scratch(block * depth), f.scratch(block * value_depth)
-        scores, tops = f.scratch(block * block), f.scratch(block)
-        totals = f.scratch(block * f.lanes)
+        queries = f.scratch(block * depth, ELEMENTS[form.operand])
+        sums, scores = f.scratch(block * value_depth), f.scratch(block * block)
+        weights = f.scratch(block * block, ELEMENTS[form.operand]) if form.tiled else scores
+        tops, totals = f.scratch(block), f.scratch(block * f.lanes)
+        factor = None if form.tiled else a.scale
+        if form.tiled:
+            tiles.configure(f, f.index(tiles.STEPS))
         for unit in f.range(f.begin, f.end):
             batch, head, query_block = _place(a, unit)
             first = query_block * block
@@ -84,23 +100,33 @@ def build_forward(target: Target, form: Form) -> Module:
             rows = (count + (tile_rows - 1)) & -tile_rows
             q = f.array(a.q, ELEMENTS[form.dtype])
             q = q.at(batch * a.q_batch + head * a.q_head + first * a.q_row)
-            emit_copy(f, q, a.q_row, count, a.depth, queries, depth, rows, a.scale)
-            _begin(f, rows, value_depth, sums, tops, totals)
+            emit_copy(f, q, a.q_row, count, a.depth, queries, depth, rows, factor)
+            _begin(f, form, rows, sums, tops, totals)
 
             for key_block in blocks_of_keys(f, form, a, batch, head, query_block, count):
                 score, gather = multiply(f, a, batch, head // a.group, key_block, rows, count)
                 score(queries, scores)
                 see(f, form, a, scores, batch, head, first, count, key_block)
                 f.call(
-                    absorb, VOID, scores.pointer, rows, tops.pointer, totals.pointer, sums.pointer
-                )
-                gather(scores, sums)
+                    absorb, VOID, scores.pointer, weights.pointer, rows, tops.pointer,
+                    totals.pointer, sums.pointer, a.scale,
+                )  # fmt: skip
+                gather(weights, sums)
 
             out = f.array(a.out, ELEMENTS[form.dtype])
             out = out.at(batch * a.out_batch + head * a.out_head + first * a.out_row)
             lse = f.array(a.lse).at((batch * a.heads + head) * a.queries + first)
             _finish(f, a, form, count, sums, tops, totals, out, lse)
+        if form.tiled:
+            tiles.release(f)
     return module
+
+
+def _multiply(module: Module, form: Form) -> Multiply:
+    """How the products are made."""
+    if form.few:
+        return _emit_few(module, form)
+    return _emit_tiled(module, form) if form.tiled else _products(form)
 
 
 def _products(form: Form) -> Multiply:
@@ -130,6 +156,28 @@ def _products(form: Form) -> Multiply:
             )  # fmt: skip
 
         return score, gather
+
+    return multiply
+
+
+def _emit_tiled(module: Module, form: Form) -> Multiply:
+    """Products of bf16 with packed keys and values."""
+    emit_tiled(module, form)
+
+    def multiply(
+        f: Function, a: SimpleNamespace, batch: Value, head: Value, key_block: Value, rows: Value,
+        _count: Value,
+    ) -> tuple[Step, Step]:  # fmt: skip
+        packed = (batch * (a.heads // a.group) + head) * a.key_blocks + key_block
+
+        def step(name: str, operand: Value, width: int) -> Step:
+            right = f.array(operand, BF16).at(packed * (form.block * width)).pointer
+            return lambda left, into: f.call(name, VOID, left.pointer, right, into.pointer, rows)
+
+        return (
+            step("score_tiles", a.keys, form.depth),
+            step("gather_tiles", a.values, form.value_depth),
+        )
 
     return multiply
 
@@ -168,8 +216,8 @@ def symbol(name: str, form: Form) -> str:
     """A kernel's symbol."""
     parts = [
         "deepseek_attention", name, form.dtype, str(form.depth), str(form.value_depth),
-        "few" if form.few else None, "blocks" if form.sparse else None, str(form.block),
-        form.mask and f"mask_{form.mask}",
+        "few" if form.few else "tiled" if form.tiled else None, "blocks" if form.sparse else None,
+        str(form.block), form.mask and f"mask_{form.mask}",
     ]  # fmt: skip
     return "_".join(part for part in parts if part)
 
@@ -204,14 +252,13 @@ def _place(a: SimpleNamespace, unit: Value) -> tuple[Value, Value, Value]:
     return row // a.heads, row % a.heads, query_block
 
 
-def _begin(
-    f: Function, rows: Value, value_depth: int, sums: Array, tops: Array, totals: Array
-) -> None:
+def _begin(f: Function, form: Form, rows: Value, sums: Array, tops: Array, totals: Array) -> None:
+    for place in range(0, form.block, f.lanes):
+        tops.store(f.full(LOWEST), place)
     for row in f.range(0, rows):
-        tops.store(f.constant(LOWEST, F32), row)
         totals.store(f.zeros(), row * f.lanes)
-        for place in range(0, value_depth, f.lanes):
-            sums.at(row * value_depth).store(f.zeros(), place)
+        for place in range(0, form.value_depth, f.lanes):
+            sums.at(row * form.value_depth).store(f.zeros(), place)
 
 
 def _finish(

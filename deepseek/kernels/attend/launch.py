@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from deepseek.kernels import parallel
+from deepseek.kernels import amx, parallel
 from deepseek.kernels.attend import backward, forward
 from deepseek.kernels.attend import pack as packing
-from deepseek.kernels.attend.aten import aten_attention, is_for_aten
 from deepseek.kernels.attend.operands import (
     Sizes,
     mask_view,
@@ -22,7 +21,7 @@ from deepseek.kernels.attend.operands import (
 )
 from deepseek.kernels.attend.product import build_product
 from deepseek.kernels.attend.scores import LOG2E
-from deepseek.kernels.attend.spec import BLOCK, FEW, Form, padded
+from deepseek.kernels.attend.spec import BLOCK, FEW, SHORT, TILE, Form, padded
 from deepseek.kernels.calls import DTYPES, WORTH_A_THREAD, keep
 from deepseek.kernels.jit import Kernel, kernel
 from deepseek.kernels.scratch import scratch
@@ -49,8 +48,6 @@ def run_forward(
     target: Target | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The result and the log-sum-exp of an attention; see :func:`attention`."""
-    if lists is None and mask is None and is_for_aten(q, k, v, causal, target or current()):
-        return aten_attention(q, k, v, causal, scale)
     listed = None if lists is None else (lists.starts.shape, lists.block, lists.most)
     key = (
         q.dtype, q.shape, q.stride(), k.dtype, k.shape, k.stride(), v.dtype, v.shape, v.stride(),
@@ -139,10 +136,15 @@ def _plan(
     mask, mask_dtype = mask_view(mask, sizes)
     dense = all(with_dense_rows(operand) is operand for operand in (q, k, v))
     q, k, v = (with_dense_rows(operand) for operand in (q, k, v))
-    form = _form(q, sizes, mask_dtype, lists, target)
     few = sizes.queries <= FEW
+    positive = scale is None or scale > 0
+    tiled = not few and positive and _has_tiles(q, lists, target)
+    form = _form(q, sizes, mask_dtype, lists, target, tiled=tiled)
     if few:
         keys, values = _lying(k), _lying(v)
+    elif tiled:
+        keys = _packed(k, form.depth, form, target, transposed=True, use="keys")
+        values = _packed(v, form.value_depth, form, target, transposed=False, use="values")
     else:
         keys = _packed(k, form.depth, form, target, transposed=True, use="keys")
         values = _rows(v, form.value_depth, form, target, use="values")
@@ -152,7 +154,7 @@ def _plan(
         make,
         dense,
         kernel(forward.build_forward, replace(form, few=few), target=target),
-        0 if few else kernel(build_product, target=target).address,
+        0 if few or tiled else kernel(build_product, target=target).address,
         keys.bring,
         values.bring,
         arguments=forward.ARGUMENTS.bind(
@@ -166,16 +168,36 @@ def _plan(
     )
 
 
+def _block(sizes: Sizes, tiled: bool) -> int:
+    """The smallest block that holds all there is, or the usual one."""
+    longest = max(sizes.queries, sizes.keys)
+    return next((block for block in SHORT[tiled:] if longest <= block), BLOCK)
+
+
+def _has_tiles(q: Tensor, lists: BlockLists | None, target: Target) -> bool:
+    """Whether AMX multiplies blocks of these."""
+    whole = lists is None or lists.block % TILE == 0
+    return q.dtype == torch.bfloat16 and target.amx and whole and amx.allowed()
+
+
 def _form(
-    q: Tensor, sizes: Sizes, mask_dtype: str | None, lists: BlockLists | None, target: Target
+    q: Tensor,
+    sizes: Sizes,
+    mask_dtype: str | None,
+    lists: BlockLists | None,
+    target: Target,
+    *,
+    tiled: bool = False,
 ) -> Form:
+    unit = TILE if tiled else target.lanes
     return Form(
         DTYPES[q.dtype],
-        padded(sizes.depth, target),
-        padded(sizes.value_depth, target),
-        BLOCK if lists is None else lists.block,
+        padded(sizes.depth, unit),
+        padded(sizes.value_depth, unit),
+        _block(sizes, tiled) if lists is None else lists.block,
         mask_dtype,
         sparse=lists is not None,
+        tiled=tiled,
     )
 
 
@@ -212,16 +234,20 @@ def _rows(rows: Tensor, width: int, form: Form, target: Target, use: str) -> _La
 def _packed(
     rows: Tensor, width: int, form: Form, target: Target, *, transposed: bool, use: str
 ) -> _Layout:
-    """Rows ``(B, G, M, D)`` in padded blocks of fp32, in the memory that is for this use."""
+    """Rows ``(B, G, M, D)`` in padded blocks, in the memory that is for this use."""
     batch, heads, length, depth = rows.shape
     block, blocks = form.block, -(-length // form.block)
     units = batch * heads * blocks
-    run = kernel(packing.build_pack, form.dtype, width, block, transposed, target=target)
+    if form.tiled:
+        run = kernel(packing.build_pack_pairs, width, block, not transposed, target=target)
+    else:
+        run = kernel(packing.build_pack, form.dtype, width, block, transposed, target=target)
+    size = units * block * width * (2 if form.tiled else 4)
     bound = packing.ARGUMENTS.bind(heads, length, depth, blocks, *rows.stride()[:3])
     chunk = max(1, WORTH_A_THREAD // (4 * block * width))
 
     def pack(rows: Tensor) -> Tensor:
-        packed = scratch(use, 4 * units * block * width)
+        packed = scratch(use, size)
         parallel.run(run, bound(rows.data_ptr(), packed.data_ptr()), units, chunk)
         return packed
 

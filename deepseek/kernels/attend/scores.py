@@ -1,7 +1,8 @@
 """What happens to a block of scores between the two products of attention.
 
-Scores are in units of log 2: queries were multiplied by ``scale / ln 2`` as they were copied, so
-that ``exp2`` gives the softmax's weights.
+Scores are in units of log 2, so that ``exp2`` gives the softmax's weights: queries were multiplied
+by ``scale / ln 2`` as they were copied. Where tiles multiply bf16, the scores still have to be:
+with the mask, if there is one, or else as they become weights.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from math import e, inf, log2
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import ELEMENTS, I32, I64, POINTER, VOID, math
+from deepseek.kernels.emit import ELEMENTS, F32, I32, I64, POINTER, VOID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,21 +19,18 @@ if TYPE_CHECKING:
     from deepseek.kernels.attend.spec import Form
     from deepseek.kernels.emit import Array, Function, Module, Value, Variable
 
-__all__ = ["LOG2E", "LOWEST", "emit_absorb", "emit_hide", "emit_mask", "places", "see"]
+__all__ = ["LOG2E", "emit_hide", "emit_mask", "places", "see"]
 
 LOG2E = log2(e)
-
-LOWEST = -3.0e38
-"""Where running maxima begin: finite, so that a row that has seen no key yet subtracts a number
-from minus infinity, not minus infinity from itself."""
 
 _REGISTERS_A_TURN = 4  # enough to keep the units for exp2 busy; more only takes longer to compile
 
 
 def emit_mask(module: Module, form: Form) -> str:
-    """``mask(scores, mask, stride, rows, columns)``: add a mask, or drop what is False in it."""
+    """``mask(scores, mask, stride, rows, columns, scale)``: add it, or drop what is False in it."""
     parameters = {
         "scores": POINTER, "mask": POINTER, "stride": I64, "rows": I64, "columns": I64,
+        "scale": F32,
     }  # fmt: skip
     with module.function("mask", parameters) as f:
         p = f.parameters
@@ -42,6 +40,8 @@ def emit_mask(module: Module, form: Form) -> str:
             line, entries = scores.at(row * form.block), mask.at(row * p["stride"])
             for column, inside in f.strips(p["columns"]):
                 entry, score = entries.load(column, inside), line.load(column)
+                if form.tiled:
+                    score = score * p["scale"].splat()
                 if form.mask == "bool":
                     line.store(f.select(entry.differs(0), score, -inf), column)
                 else:
@@ -64,42 +64,6 @@ def emit_hide(module: Module, form: Form) -> str:
                 kept = numbers < (seen - column.to(I32)).splat()
                 line.store(f.select(kept, line.load(column), -inf), column)
     return "hide"
-
-
-def emit_absorb(module: Module, form: Form) -> str:
-    """``absorb(scores, rows, tops, totals, sums)``: scores become weights, exp2(score - top).
-
-    Where a row's maximum grows, what was summed with the old one shrinks: ``totals``, a register a
-    row, and ``sums``, the weighted values.
-    """
-    names = ("scores", "rows", "tops", "totals", "sums")
-    parameters = {name: I64 if name == "rows" else POINTER for name in names}
-    with module.function("absorb", parameters) as f:
-        p = f.parameters
-        scores, tops, totals, sums = (
-            f.array(p[name]) for name in ("scores", "tops", "totals", "sums")
-        )
-        for row in f.range(0, p["rows"]):
-            line = scores.at(row * form.block)
-            top = f.variable(f.full(LOWEST))
-            for place in places(f, form, carry=[top]):
-                top.set(f.maximum(line.load(place), top))  # keeps `top` where the score is NaN
-            before = tops.scalar(row)
-            now = f.maximum(f.reduce("max", top), before)
-            tops.store(now, row)
-
-            shrink = math.exp2((before - now).splat(), short=True)
-            total = f.variable(totals.load(row * f.lanes) * shrink)
-            for place in places(f, form, carry=[total]):
-                weight = math.exp2(line.load(place) - now.splat(), short=True)
-                line.store(weight, place)
-                total += weight
-            totals.store(total, row * f.lanes)
-            with f.when(now > before):
-                result = sums.at(row * form.value_depth)
-                for place in f.range(0, form.value_depth, f.lanes):
-                    result.store(result.load(place) * shrink, place)
-    return "absorb"
 
 
 def places(f: Function, form: Form, carry: Sequence[Variable] = ()) -> Iterator[Value]:
@@ -131,7 +95,7 @@ def see(
         entries = f.array(a.mask, ELEMENTS[form.mask]).at(offset)
         columns = f.minimum(a.key_count - key, form.block)
         f.call(
-            "mask", VOID, scores.pointer, entries.pointer, a.mask_row, count, columns
+            "mask", VOID, scores.pointer, entries.pointer, a.mask_row, count, columns, a.scale
         )  # fmt: skip
     seen_by_first = f.minimum(first + a.reach, a.key_count)
     with f.when(key + form.block > seen_by_first):

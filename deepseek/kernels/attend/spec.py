@@ -7,16 +7,24 @@ from dataclasses import dataclass
 
 from deepseek.kernels.target import Target
 
-__all__ = ["BLOCK", "BLOCKS", "FEW", "MOST_DEPTH", "Form", "Tile", "padded", "tile_for"]
+__all__ = [
+    "BLOCK", "BLOCKS", "FEW", "MOST_DEPTH", "SHORT", "TILE", "Form", "Tile", "padded", "tile_for",
+]  # fmt: skip
 
 BLOCK = 64
 """Queries, and keys, that are worked on at once: two such blocks of 64 values fill half of L1."""
+
+SHORT = (16, 32)
+"""The same where there are no more: a block of short texts would be filled up with zeros."""
 
 BLOCKS = (16, 32, 64, 128)
 """Block sizes that block-sparse attention can be asked for."""
 
 FEW = 4
 """Most queries for which keys and values are read where they lie."""
+
+TILE = 32
+"""Rows and columns that AMX's registers hold at once: blocks and depths are multiples of it."""
 
 MOST_DEPTH = 512
 """Largest head dimension: a block of queries and one of results lie on the stack."""
@@ -34,6 +42,7 @@ class Form:
         mask: dtype of the mask (``bool``, ``float32``, ``bfloat16``), or None where there is none.
         sparse: Whether each block of queries has a list of the blocks of keys that it sees.
         few: Whether there are at most :data:`FEW` queries, for which nothing is packed.
+        tiled: Whether bf16 is multiplied by AMX.
     """
 
     dtype: str
@@ -43,6 +52,12 @@ class Form:
     mask: str | None = None
     sparse: bool = False
     few: bool = False
+    tiled: bool = False
+
+    @property
+    def operand(self) -> str:
+        """The dtype in which queries and weights are multiplied."""
+        return "bfloat16" if self.tiled else "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +78,6 @@ def tile_for(target: Target) -> Tile:
     return Tile(8, 3) if target.registers >= 32 else Tile(4, 3)
 
 
-def padded(depth: int, target: Target) -> int:
-    """A head dimension rounded up to whole vector registers."""
-    return -(-max(depth, 1) // target.lanes) * target.lanes
+def padded(depth: int, unit: int) -> int:
+    """A head dimension rounded up to whole vector registers, or tiles, of ``unit`` values."""
+    return -(-max(depth, 1) // unit) * unit

@@ -33,7 +33,7 @@ or the condition. Then ``jit.kernel(build_softmax)`` compiles it, and ``parallel
 ARGUMENTS.pack(...), rows)`` runs it on all threads.
 """
 
-from deepseek.kernels.emit import dot, math
+from deepseek.kernels.emit import dot, math, tiles
 from deepseek.kernels.emit.array import Array
 from deepseek.kernels.emit.function import Function
 from deepseek.kernels.emit.module import Arguments, Module, Task
@@ -56,5 +56,5 @@ from deepseek.kernels.emit.value import Operand, Value, Variable
 __all__ = [
     "BF16", "ELEMENTS", "F32", "I1", "I8", "I16", "I32", "I64", "POINTER", "VOID",
     "Arguments", "Array", "Function", "Module", "Operand", "Task", "Value", "Variable",
-    "dot", "math", "transpose", "vector",
+    "dot", "math", "tiles", "transpose", "vector",
 ]  # fmt: skip

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import ELEMENTS, I8, VOID, Arguments, Module
-from deepseek.kernels.gemm import tiles
+from deepseek.kernels.emit import ELEMENTS, I8, VOID, Arguments, Module, tiles
 from deepseek.kernels.gemm.epilogue import emit_epilogue, panel_size
 from deepseek.kernels.gemm.microkernel import PARAMETERS
 from deepseek.kernels.gemm.plan import workspace_tiles

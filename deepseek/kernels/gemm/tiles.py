@@ -19,25 +19,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import I8, I64, VOID, Module
+from deepseek.kernels.emit import I8, Module, tiles
+from deepseek.kernels.emit.tiles import LINE, STEPS, SUMS, WEIGHTS, X
 from deepseek.kernels.gemm.microkernel import PARAMETERS
 from deepseek.kernels.gemm.spec import FORMATS, SIZES, TILED, tile_for
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from deepseek.kernels.emit import Function, Value
+    from deepseek.kernels.emit import Value
     from deepseek.kernels.target import Target
 
-__all__ = ["build_tiled_microkernel", "configure", "release"]
+__all__ = ["build_tiled_microkernel"]
 
-_PRODUCTS = {"bf16": "llvm.x86.tdpbf16ps", "u8s8": "llvm.x86.tdpbusd"}
-assert set(_PRODUCTS) == set(TILED)
+assert set(tiles.PRODUCTS) == set(TILED)
 
-_STEPS = 16  # of a tile of weights
-_LINE = 64  # bytes of a row of a tile
-_SUMS, _X, _WEIGHTS = ((0, 1), (2, 3)), (4, 5), (6, 7)  # registers
-_SPARE = (1, 3)  # those of the second column of sums
+_SPARE = (1, 3)  # registers of the second column of sums
 
 
 def build_tiled_microkernel(target: Target, format_name: str, rows: int, height: int) -> Module:
@@ -52,7 +49,7 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
     with module.function(module.name, PARAMETERS, exported=True) as f:
         p = f.parameters
         x_pitch, width = p["x_stride"] * SIZES[scheme.x], f.index(pitch)
-        rest = p["steps"] & (_STEPS - 1)
+        rest = p["steps"] & (STEPS - 1)
         whole = p["steps"] - rest
 
         def multiply(columns: range, step: Value, x: Sequence[int], weights: Sequence[int]) -> None:
@@ -62,23 +59,22 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
             for place, column in enumerate(columns):
                 for line, row in enumerate(firsts):
                     if line == 0:
-                        _load(f, weights[place], f.offset(panel, column * _LINE, I8), width)
+                        tiles.load(f, weights[place], f.offset(panel, column * LINE, I8), width)
                     if place == 0:
-                        _load(f, x[line], f.offset(activations, x_pitch * row, I8), x_pitch)
-                    registers = (_SUMS[line][place], x[line], weights[place])
-                    f.call(_PRODUCTS[format_name], VOID, *(f.constant(n, I8) for n in registers))
+                        tiles.load(f, x[line], f.offset(activations, x_pitch * row, I8), x_pitch)
+                    tiles.multiply(f, format_name, SUMS[line][place], x[line], weights[place])
 
         def add(columns: range, first: Value, end: Value, stride: int, fresh: Value) -> None:
             """Add the products of some steps to two columns of the tile, or to one."""
-            sums = [(register, f.offset(p["tile"], row * pitch + column * _LINE, I8))
-                    for row, line in zip(firsts, _SUMS, strict=False)
+            sums = [(register, f.offset(p["tile"], row * pitch + column * LINE, I8))
+                    for row, line in zip(firsts, SUMS, strict=False)
                     for column, register in zip(columns, line, strict=False)]  # fmt: skip
             with f.when(fresh > 0):
                 for register, _ in sums:
-                    f.call("llvm.x86.tilezero", VOID, f.constant(register, I8))
+                    tiles.zero(f, register)
             with f.when(fresh.equals(0)):
                 for register, place in sums:
-                    _load(f, register, place, width)
+                    tiles.load(f, register, place, width)
             # A register can be loaded again only after its last product: one column has registers
             # to spare, and takes others for every second step.
             spare = len(columns) == 1
@@ -86,50 +82,22 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
             if spare:
                 done = first + ((end - first) & (-2 * stride))
                 for step in f.range(first, done, 2 * stride):
-                    multiply(columns, step, _X, _WEIGHTS)
-                    multiply(columns, step + stride, _SPARE, _WEIGHTS[1:])
+                    multiply(columns, step, X, WEIGHTS)
+                    multiply(columns, step + stride, _SPARE, WEIGHTS[1:])
             for step in f.range(done, end, stride):
-                multiply(columns, step, _X, _WEIGHTS)
+                multiply(columns, step, X, WEIGHTS)
             for register, place in sums:
-                f.call("llvm.x86.tilestored64", VOID, f.constant(register, I8), place, width)
+                tiles.store(f, register, place, width)
 
         pairs = [range(2), range(2, 3)]
         assert tile.vectors == sum(map(len, pairs))
         with f.when(whole > 0):
             for columns in pairs:
-                add(columns, f.index(0), whole, _STEPS, p["fresh"])
+                add(columns, f.index(0), whole, STEPS, p["fresh"])
         with f.when(rest > 0):
-            configure(f, f.index(height), rest)
+            tiles.configure(f, f.index(height), rest)
             fresh = f.select(whole > 0, f.index(0), p["fresh"])
             for columns in pairs:
                 add(columns, whole, whole + 1, 1, fresh)
-            configure(f, f.index(height))
+            tiles.configure(f, f.index(height))
     return module
-
-
-def configure(f: Function, height: Value, steps: Value | None = None) -> None:
-    """Set the registers' sizes: 64 bytes wide but for x, as high as there are rows or steps.
-
-    It takes as long as six products, so that it is done once for many tiles. Of the 64 bytes that
-    say it, the first is 1; from 16 on stand widths of 2 bytes, from 48 on heights of one byte.
-    """
-    layout, steps = f.scratch(8, I64), f.index(_STEPS) if steps is None else steps
-    wide = sum(_LINE << 16 * place for place in range(4))
-    words = {
-        0: f.index(1),
-        2: f.index(wide),
-        3: steps * (4 + (4 << 16)) + ((_LINE << 32) + (_LINE << 48)),
-        6: height * sum(1 << 8 * place for place in range(6)) + steps * ((1 << 48) + (1 << 56)),
-    }
-    for word in range(8):
-        layout.store(words.get(word, f.index(0)), word)
-    f.call("llvm.x86.ldtilecfg", VOID, layout.pointer)
-
-
-def release(f: Function) -> None:
-    """Leave the registers empty, so that nobody saves and restores them any more."""
-    f.call("llvm.x86.tilerelease", VOID)
-
-
-def _load(f: Function, register: int, pointer: Value, pitch: Value) -> None:
-    f.call("llvm.x86.tileloadd64", VOID, f.constant(register, I8), pointer, pitch)

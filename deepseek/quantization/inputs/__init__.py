@@ -1,1 +1,1 @@
-"""Calibration data that is no text: images, arrays, and random numbers where they are asked for."""
+"""Data to calibrate and measure on: texts, images, arrays, and random numbers where asked for."""

@@ -1,7 +1,6 @@
 """Find out what kind of data lies at ``--calib_data``, and open both parts of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from deepseek.data.packing.item import Source
@@ -9,45 +8,35 @@ from deepseek.data.packing.sources.arrays import is_array_file, open_arrays
 from deepseek.data.packing.sources.images import is_image_folder, open_images
 from deepseek.errors import InputError
 from deepseek.formats.model import LoadedModel
-from deepseek.quantization.batches import Batches
+from deepseek.progress import Progress, silent
 from deepseek.quantization.config import QuantizeFilesConfig
 from deepseek.quantization.inputs.arrays import array_encoder
 from deepseek.quantization.inputs.images import image_encoder
 from deepseek.quantization.inputs.items import Encode, ItemBatches, divide
+from deepseek.quantization.inputs.opened import Opened
 from deepseek.quantization.inputs.random import RANDOM, RandomBatches
+from deepseek.quantization.inputs.texts import open_texts
 
-__all__ = ["Opened", "open_other"]
+__all__ = ["open_data"]
 
 _MOST_RANDOM = 1000  # records; more of them say no more
 _TRAINING = ("train", "training", "calib", "calibration")
 _TESTING = ("test", "testing", "eval", "validation", "valid", "val", "dev")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Opened:
-    """Data in two parts.
-
-    Attributes:
-        calibration: To calibrate and search on.
-        held_out: For the verdict.
-        counts: Records of each part.
-        labelled: Whether they have labels that count.
-        notes: What a user should know.
-    """
-
-    calibration: Batches
-    held_out: Batches
-    counts: tuple[int, int]
-    labelled: bool
-    notes: tuple[str, ...] = ()
-
-
-def open_other(config: QuantizeFilesConfig, loaded: LoadedModel) -> Opened | None:
-    """Open images, arrays or random inputs; None where it must be texts.
+def open_data(
+    config: QuantizeFilesConfig, loaded: LoadedModel, progress: Progress = silent
+) -> Opened:
+    """Open what lies at ``calib_data``.
 
     Raises:
-        InputError: The data does not fit the model, or cannot be read.
+        InputError: It does not fit the model, or cannot be read.
     """
+    return _other(config, loaded) or open_texts(config, loaded, progress)
+
+
+def _other(config: QuantizeFilesConfig, loaded: LoadedModel) -> Opened | None:
+    """Images, arrays or random inputs; None where it must be texts."""
     place = config.calib_data
     if str(place) == RANDOM and not place.exists():
         return _random(config, loaded)

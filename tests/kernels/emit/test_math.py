@@ -17,6 +17,8 @@ LARGEST = float(np.finfo(np.float32).max)
 
 erf = np.vectorize(math.erf, otypes=[np.float64])
 
+INF, NAN = math.inf, math.nan
+
 FUNCTIONS = {
     "exp": vector_math.exp,
     "exp2": vector_math.exp2,
@@ -33,13 +35,25 @@ FUNCTIONS = {
 }
 
 
+FOR_AVX512 = {"exp2_coarse": vector_math.exp2_coarse}
+
+
+@pytest.fixture
+def wide_target(target):
+    """One with AVX-512."""
+    if not target.avx512:
+        pytest.skip("it is made for AVX-512")
+    return target
+
+
 def build(target, name):
     """Apply a function to blocks of one register each."""
     module = Module(f"test_{name}", target)
     with module.task(ARGUMENTS) as f:
         x, out = f.array(f.arguments.x), f.array(f.arguments.out)
+        function = (FUNCTIONS | FOR_AVX512)[name]
         for block in f.range(f.begin, f.end):
-            out.store(FUNCTIONS[name](x.load(block * f.lanes)), block * f.lanes)
+            out.store(function(x.load(block * f.lanes)), block * f.lanes)
     return module
 
 
@@ -83,6 +97,15 @@ def test_relative_error(target, name, low, high, exact, bound):
     assert ulps(apply(name, target, x), exact(x.astype(np.float64))).max() <= bound
 
 
+def test_error_of_what_is_rounded_to_bf16(wide_target):
+    x = np.linspace(-125.4, 127.99, 200_003).astype(np.float32)
+    exact = np.exp2(x.astype(np.float64))
+    found = apply("exp2_coarse", wide_target, x)
+    assert np.abs(found / exact - 1).max() <= 1.02e-4
+    edges = apply("exp2_coarse", wide_target, np.float32([-INF, -200, 0, 128, INF, NAN]))
+    assert np.array_equal(edges, np.float32([0, 0, 1, INF, INF, NAN]), equal_nan=True)
+
+
 @pytest.mark.parametrize("name", ["log", "rsqrt"])
 def test_relative_error_over_all_magnitudes(target, name):
     x = np.exp(np.linspace(-87.3, 88.7, 100_003)).astype(np.float32)
@@ -109,7 +132,6 @@ def test_absolute_error(target, name, exact, bound):
     assert np.abs(apply(name, target, x) - exact(x.astype(np.float64))).max() <= bound
 
 
-INF, NAN = math.inf, math.nan
 EDGES = {
     "exp": {-INF: 0.0, -200.0: 0.0, 0.0: 1.0, 88.8: INF, 1e30: INF, INF: INF, NAN: NAN},
     "exp2": {-INF: 0.0, -200.0: 0.0, 0.0: 1.0, 127.0: 2.0**127, 128.0: INF, INF: INF, NAN: NAN},
