@@ -44,7 +44,7 @@ TRAIN: Mapping[str, Sequence[str]] = {
              "--optimizer.lr=3e-4"),
     "gpt2": ("--task=causal_lm", "--model=gpt2", "--vocabulary=8192", "--sequence_length=128",
              "--steps=250", "--batch_size=8", "--optimizer.lr=6e-4"),
-    "vit": ("--task=image_classification", "--model=vit", "--image_size=28", "--steps=700",
+    "vit": ("--task=image_classification", "--model=vit", "--image_size=28", "--steps=320",
             "--batch_size=64", "--optimizer.lr=5e-4", "--model_options", "patch_size=4",
             "--model_options", "hidden_size=192", "--model_options", "num_hidden_layers=4",
             "--model_options", "num_attention_heads=3", "--model_options",

@@ -85,15 +85,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Called by torch for every operator."""
         named = kwargs or {}
+        if _depends_on_content(func, args):
+            raise CannotRecordError(f"{func} depends on what its input holds")
+        # First, because what may give a view may as well copy: contiguous, reshape. In inference
+        # mode they come here as they are.
+        if _composed(func):
+            with self:
+                return func.decompose(*args, **named)
         if _gives_view(func):
             return _in_memory(func(*args, **named))
         if func in _EMPTIES:
             return self._empty(func(*args, **named))
-        if _depends_on_content(func, args):
-            raise CannotRecordError(f"{func} depends on what its input holds")
-        if _composed(func):
-            with self:
-                return func.decompose(*args, **named)
         return self._operator(func, args, named)
 
     def _empty(self, like: Tensor) -> Tensor:

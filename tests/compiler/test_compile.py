@@ -44,12 +44,34 @@ def assert_close(got: Any, expected: Any, tolerance: float = TOLERANCE) -> None:
         assert (a - b).abs().max() <= tolerance * b.abs().max()
 
 
-def test_models_give_the_same_every_time(shared: Any) -> None:
+@pytest.mark.parametrize(
+    ("mode", "batch"), [(torch.no_grad, 3), (torch.inference_mode, 4)], ids=["no_grad", "inference"]
+)
+def test_models_give_the_same_every_time(shared: Any, mode: Any, batch: int) -> None:
     compiled, model, make = shared
     for _ in range(CALLS):
-        inputs = make(3, 17)
-        assert_close(compiled(**inputs), eager(model, inputs))
+        inputs = make(batch, 17)
+        with mode():
+            assert_close(compiled(**inputs), eager(model, inputs))
     assert compiled.refusal is None
+
+
+def test_a_mask_that_is_spread_out_stays_as_it_is() -> None:
+    """What a graph computes from sizes alone is made once, and must outlive the recording."""
+
+    class Model(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            q, k, v = x.view(*x.shape[:2], 3, 2, 16).permute(2, 0, 3, 1, 4)
+            seen = torch.arange(x.shape[1])[:, None] >= 0
+            seen = seen.expand(x.shape[0], 1, x.shape[1], x.shape[1])
+            return nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+
+    compiled = deepseek.compile(Model().eval())
+    with torch.inference_mode():
+        for _ in range(CALLS):
+            x = torch.randn(2, 64, 96)
+            assert_close(compiled(x), Model()(x))
+            del x
 
 
 def test_fifty_shapes_are_one_compilation(shared: Any) -> None:

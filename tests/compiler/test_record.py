@@ -48,6 +48,21 @@ def test_steps_compute_again_from_what_the_input_holds_then() -> None:
     torch.testing.assert_close(result, (other * 2).sum(0).cos())
 
 
+def test_copies_that_may_have_been_views_are_kept() -> None:
+    """In inference mode torch asks for `contiguous` itself, which says that it gives a view."""
+    kept: list[Tensor] = []
+
+    def run(x: Tensor) -> Tensor:
+        mask = torch.ones(1, 4, 1, dtype=torch.float32).expand(1, 4, 8).contiguous()
+        kept.append(mask)
+        return x * mask.reshape(4, 8)
+
+    with torch.inference_mode():
+        recorder, _, _ = recorded(run, torch.randn(4, 8))
+    addresses = {x.data_ptr() for x in recorder.kept if isinstance(x, Tensor)}
+    assert kept[0].data_ptr() in addresses
+
+
 def test_several_results_are_computed_again() -> None:
     recorder, given, values = recorded(lambda x: torch.topk(x, 2)[0], torch.randn(3, 4))
     other = torch.randn(3, 4)

@@ -21,7 +21,8 @@ from deepseek.compiler.rewrite.clean import (
 from deepseek.compiler.rewrite.embeddings import find_embeddings
 from deepseek.compiler.rewrite.epilogues import fuse_epilogues
 from deepseek.compiler.rewrite.linears import find_linears, join_linears
-from deepseek.compiler.rewrite.precision import round_products
+from deepseek.compiler.rewrite.parts import take_parts
+from deepseek.compiler.rewrite.precision import round_attention, round_products
 from deepseek.compiler.rewrite.rotations import find_rotary
 from deepseek.compiler.rewrite.rows import find_norms, find_softmax
 from deepseek.compiler.rewrite.weights import Packing
@@ -72,6 +73,7 @@ def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ..
         drop_idle,
         fold_constants,
         merge_equals,
+        take_parts,
         find_activations,
         find_attention,
         find_rotary,
@@ -82,14 +84,14 @@ def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ..
         find_embeddings,
         find_norms,
         find_softmax,
-        *((round_products,) if packing.precision == "bf16" else ()),
+        round_products if packing.precision == "bf16" else round_attention,
         join_pointwise,
         loosen_views,
     )
 
 
 PASSES = tuple(each.__name__.strip("_") for each in passes_for(Packing("bf16")))
-"""Names of the passes, in their order; products are rounded only in bf16."""
+"""Names of the passes of bf16, in their order; `round_attention` stands for one in others."""
 
 
 def rewrite(

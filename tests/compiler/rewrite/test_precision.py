@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import deepseek
 from deepseek.compiler.operators import Attention, Linear, Norm, Softmax
+from deepseek.compiler.rewrite import precision
 from tests.compiler.conftest import MODELS
 
 CALLS = 3
@@ -89,6 +90,37 @@ def test_between_two_products_nothing_is_widened() -> None:
     norms = calls_of(Norm, x, model=model)
     assert [node.target.dtype for node in norms] == [torch.bfloat16] * 2
     assert all(dtypes(node)[0] == torch.float32 for node in norms)
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+def test_attention_between_integers_is_bf16_where_tiles_are(
+    monkeypatch: pytest.MonkeyPatch, tiles: bool
+) -> None:
+    monkeypatch.setattr(precision, "has_tiles", lambda: tiles)
+    model, x = Block().eval(), torch.randn(2, 5, 32)
+    compiled = deepseek.compile(model, precision="int8")
+    results = [compiled(x) for _ in range(CALLS)]
+    assert all(torch.equal(result, results[0]) for result in results)
+    with torch.no_grad():
+        assert error(results[0], model(x).double()) < 1e-2
+    nodes = compiled.compiled_for(x).program.graph.nodes
+    (attention,) = (node for node in nodes if isinstance(node.target, Attention))
+    inner = torch.bfloat16 if tiles else torch.float32
+    assert dtypes(attention) == [inner] * 3
+    layers = [node for node in nodes if isinstance(node.target, Linear)]
+    assert [dtypes(node)[0] for node in layers] == [
+        torch.float32, inner, torch.float32, torch.float32
+    ]  # fmt: skip
+    assert [node.meta["val"].dtype for node in layers] == [inner] + [torch.float32] * 3
+    assert not any(node.target is torch.ops.aten.to.dtype for node in nodes)
+
+
+def test_attention_between_floats_stays_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "has_tiles", lambda: True)
+    model, x = Block().eval(), torch.randn(2, 5, 32)
+    nodes = deepseek.compile(model).compiled_for(x).program.graph.nodes
+    (attention,) = (node for node in nodes if isinstance(node.target, Attention))
+    assert dtypes(attention) == [torch.float32] * 3
 
 
 def test_a_norm_that_is_also_added_stays_fp32() -> None:

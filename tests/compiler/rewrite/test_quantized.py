@@ -11,6 +11,7 @@ from torch import nn
 
 import deepseek
 from deepseek.compiler.operators import Linear
+from deepseek.compiler.rewrite import precision
 from deepseek.kernels.int8 import quantize_groups
 from deepseek.nn.grouped_linear import GroupedLinear
 from deepseek.nn.int8_linear import Int8Linear
@@ -75,7 +76,10 @@ def test_what_follows_goes_into_the_layer(found: Found, make: Make, rounding: st
 
 
 @pytest.mark.parametrize(("make", "rounding"), KINDS)
-def test_layers_of_one_input_become_one(found: Found, make: Make, rounding: str) -> None:
+def test_layers_of_one_input_become_one(
+    found: Found, make: Make, rounding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "has_tiles", lambda: False)  # which would round attention
     (whole,) = found(Linear, Heads(make), torch.randn(2, 5, 64))
     assert whole.target.weight.features == 192
     assert whole.target.weight.rounding == rounding
