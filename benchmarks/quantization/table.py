@@ -9,7 +9,8 @@ and holds the folder, compiled by ``deepseek.compile``, against ONNX Runtime's d
 weights per channel, torch's dynamic INT8 per channel and, where they are installed, OpenVINO after
 NNCF's post-training quantization: accuracy and agreement on held-out records, bytes, and latency at
 one record and at eight, the sides taking turns. Prints one JSON object for each model, side and
-shape; a ``ratio`` above 1 means that ours is faster. ``--markdown`` prints the table instead.
+shape; a ``ratio`` above 1 means that ours is faster. With ``--markdown`` these go to stderr, and a
+table is printed.
 
     python benchmarks/quantization/table.py [minilm] [bert] [gpt2] [vit] [--markdown]
 """
@@ -233,12 +234,12 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(CASES))
     parser.add_argument("--markdown", action="store_true")
     arguments = parser.parse_args()
+    lines = sys.stderr if arguments.markdown else sys.stdout
     for wanted in arguments.models:
         rows = []
         for row in results(wanted):
             rows.append(row)
-            if not arguments.markdown:
-                print(json.dumps(row), flush=True)
+            print(json.dumps(row), file=lines, flush=True)
         if arguments.markdown:
             print("\n".join(as_markdown(rows)), flush=True)
 

@@ -7,6 +7,7 @@ dispatcher. :func:`describe` tells of each in words for reports.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 from deepseek.kernels.attend.launch import run_forward
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from deepseek.kernels.gemm import PackedWeight
 
 __all__ = [
-    "Attention", "Embedding", "Linear", "Norm", "Operator", "Rotary", "Softmax",
+    "Attention", "Chain", "Embedding", "Linear", "Norm", "Operator", "Rotary", "Softmax",
 ]  # fmt: skip
 
 
@@ -49,11 +50,14 @@ class Linear(Operator):
     dtype: torch.dtype | None = None
 
     def __call__(
-        self, x: Tensor, residual: Tensor | None = None, multiply: Tensor | None = None
+        self,
+        x: Tensor,
+        residual: Tensor | None = None,
+        multiply: Tensor | None = None,
+        out: Tensor | None = None,
     ) -> Tensor:
         """``(..., K)`` to ``(..., N)``; the others are of that shape."""
-        out = None
-        if self.dtype is not None:
+        if out is None and self.dtype is not None:
             out = x.new_empty((*x.shape[:-1], self.weight.features), dtype=self.dtype)
         return linear(x, self.weight, self.bias, self.activation, residual, multiply, out)
 
@@ -63,6 +67,40 @@ class Linear(Operator):
         parts = [f"linear {kind} {self.weight.depth}x{self.weight.features}"]
         parts += ["bias"] if self.bias is not None else []
         return " + ".join(parts + ([self.activation] if self.activation else []))
+
+
+_BETWEEN = 8 << 20
+"""Bytes of what lies between two layers of a chain: more do not fit into caches."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chain(Operator):
+    """``second(first(x), residual)``, some rows at a time where what lies between is large."""
+
+    first: Linear
+    second: Linear
+
+    def __call__(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """``(..., K)`` to ``(..., N)``, which is the residual's shape too."""
+        rows, dtype = prod(x.shape[:-1]), self.first.dtype or x.dtype
+        parts = -(-rows * self.first.weight.features * dtype.itemsize // _BETWEEN)
+        if parts < 2:
+            return self.second(self.first(x), residual)
+        dtype = self.second.dtype or dtype
+        out = x.new_empty((*x.shape[:-1], self.second.weight.features), dtype=dtype)
+        step = -(-rows // parts)
+        x, flat = x.flatten(0, -2), out.flatten(0, -2)
+        added = None if residual is None else residual.flatten(0, -2)
+        for begin in range(0, rows, step):
+            end = begin + step
+            between = self.first(x[begin:end])
+            part = None if added is None else added[begin:end]
+            self.second(between, part, out=flat[begin:end])
+        return out
+
+    def describe(self) -> str:
+        """Both layers."""
+        return f"{self.first.describe()} -> {self.second.describe()}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ from deepseek.compiler.nodes import value_of
 from deepseek.compiler.pointwise import fuse_pointwise
 from deepseek.compiler.rewrite.activations import find_activations
 from deepseek.compiler.rewrite.attentions import find_attention
+from deepseek.compiler.rewrite.chains import chain_linears
 from deepseek.compiler.rewrite.clean import (
     drop_idle,
     fold_constants,
@@ -85,6 +86,7 @@ def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ..
         find_norms,
         find_softmax,
         round_products if packing.precision == "bf16" else round_attention,
+        chain_linears,
         join_pointwise,
         loosen_views,
     )
