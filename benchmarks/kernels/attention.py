@@ -2,8 +2,8 @@
 
     python benchmarks/kernels/attention.py --threads 1
 
-Dense forward at each length, backward, and block-sparse attention over 17 % of the blocks, whose
-peer computes all of them. Heads are 64 deep.
+Dense forward at each length in fp32 and bf16, backward, and block-sparse attention over 17 % of the
+blocks, whose peer computes all of them. Heads are 64 deep.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from deepseek.kernels import BlockLists, attention, block_sparse_attention
 PEER = "torch.nn.functional.scaled_dot_product_attention"
 DEPTH, BLOCK, SHARE = 64, 64, 0.17
 HEADS = {128: 12, 512: 12, 1024: 12, 4096: 4, 8192: 2}  # fewer where a call takes long
-KINDS = ("dense", "causal", "backward", "sparse", "decode")
+KINDS = ("dense", "causal", "bf16", "backward", "sparse", "decode")
 
 
 def operands(queries: int, keys: int, *, grad: bool = False) -> list[Tensor]:
@@ -47,6 +47,21 @@ def dense(length: int, rounds: int, *, causal: bool = False) -> None:
     )
     figure = "attention, causal" if causal else "attention"
     _print(figure, length, times, 1.15, q.shape[1], products=0 if causal else 2)
+
+
+def rounded(length: int, rounds: int) -> None:
+    """The same in bf16, which processors with AMX multiply by tiles."""
+    q, k, v = (x.bfloat16() for x in operands(length, length))
+    theirs = scaled_dot_product_attention(q, k, v)
+    torch.testing.assert_close(attention(q, k, v)[0], theirs, atol=2e-2, rtol=2e-2)
+    times = alternate(
+        {
+            "ours": lambda: attention(q, k, v),
+            "theirs": lambda: scaled_dot_product_attention(q, k, v),
+        },
+        rounds,
+    )
+    _print("attention, bf16", length, times, 1.15, q.shape[1], dtype="bfloat16")
 
 
 def decode(keys: int, rounds: int) -> None:
@@ -98,10 +113,16 @@ def sparse(length: int, rounds: int) -> None:
 
 
 def _print(
-    figure: str, length: int, times: dict[str, float], bar: float, heads: int, products: int = 0
+    figure: str,
+    length: int,
+    times: dict[str, float],
+    bar: float,
+    heads: int,
+    products: int = 0,
+    dtype: str = "float32",
 ) -> None:
     """Print a figure; ``products`` of whole matrices tell the share of the machine's peak."""
-    setting = {"length": length, "heads": heads, "depth": DEPTH, "dtype": "float32"}
+    setting = {"length": length, "heads": heads, "depth": DEPTH, "dtype": dtype}
     share = None
     if products:
         work = products * 2 * heads * length * length * DEPTH / 1e9
@@ -123,7 +144,12 @@ def main() -> None:
 
     for length in options.lengths:
         if length < 8192:
-            for kind, run in (("dense", dense), ("backward", backward), ("decode", decode)):
+            for kind, run in (
+                ("dense", dense),
+                ("bf16", rounded),
+                ("backward", backward),
+                ("decode", decode),
+            ):
                 if kind in options.kinds:
                     run(length, options.rounds)
             if "causal" in options.kinds:

@@ -3,7 +3,8 @@
 The first call with given shapes runs the graph as Python code, the second is recorded, and from the
 third on the record is replayed: kernels one after the other in a native loop, with a step back into
 Python only for an operator that is left to ATen. A shape that comes once costs nothing beyond its
-run, and none costs a compilation.
+run, and none costs a compilation. Large inputs are recorded at once: that takes little beside their
+run, and what Python's own run would have held in memory is not there twice.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ __all__ = ["Program", "Record"]
 
 _MOST_RECORDS = 256
 _MOST_SEEN = 4096
+_LARGE = 1 << 12  # numbers in the inputs
 
 
 class Record:
@@ -78,6 +80,10 @@ def _key(values: Sequence[Any]) -> Hashable:
     """What a record depends on: how tensors lie, numbers, and threads."""
     looks = ((x.shape, x.stride()) if isinstance(x, Tensor) else x for x in values)
     return tuple(looks), threads()
+
+
+def _is_large(tensors: Sequence[Any]) -> bool:
+    return sum(x.numel() for x in tensors if isinstance(x, Tensor)) >= _LARGE
 
 
 def _is_plain(tensor: Tensor) -> bool:
@@ -140,7 +146,7 @@ class Program:
             if record is not None:
                 outputs = record.run(tensors)
                 return self.run(tensors) if outputs is None else outputs
-            if key in self._seen:
+            if key in self._seen or _is_large(tensors):
                 return self._record(key, tensors)
         finally:
             self._lock.release()
