@@ -161,3 +161,32 @@ def test_an_operator_does_what_it_does_in_eager_mode(operator: Any, dtype: torch
                 plain = outcome(torch.compile(call, backend="aot_eager"), sample)
                 wrong = differences(outcome(fast, sample), plain, **how)
             assert wrong == []
+
+
+FAILING = frozenset(("add", "cat", "softmax", "nn.functional.rms_norm", "t", "view"))
+
+
+def failing() -> list[Any]:
+    found = []
+    for operator in database():
+        if operator.error_inputs_func is not None:
+            marks = () if operator.name in FAILING else pytest.mark.slow
+            found.append(pytest.param(operator, id=operator.full_name, marks=marks))
+    return found
+
+
+@pytest.mark.parametrize("operator", failing())
+def test_an_operator_fails_as_it_fails_in_eager_mode(operator: Any) -> None:
+    """With an error of the same kind, or of the kind that torch.compile makes of it."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return operator.op(*args, **kwargs)
+
+    fast = torch.compile(call, backend=deepseek)
+    for error in itertools.islice(operator.error_inputs("cpu"), SAMPLES):
+        sample = error.sample_input
+        expected, got = outcome(call, sample), outcome(fast, sample)
+        if type(got) is not type(expected):
+            expected = outcome(torch.compile(call, backend="aot_eager"), sample)
+        assert isinstance(got, Exception) == isinstance(expected, Exception)
+        assert type(got) is type(expected)
