@@ -12,7 +12,7 @@ import ctypes
 import mmap
 import weakref
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -38,8 +38,6 @@ class Arena:
         self._map = _reserve()
         self._size = len(self._map)
         self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
-        whole = torch.frombuffer(self._map, dtype=torch.uint8)
-        self._storage = whole.untyped_storage()
         self._blocks: list[tuple[int, int]] = []  # begin and end, in order
         self.peak = 0
 
@@ -49,25 +47,32 @@ class Arena:
         Raises:
             MemoryError: No gap is large enough.
         """
-        reach = 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if 0 in size:
             return torch.empty_strided(size, stride, dtype=dtype)
-        length = reach * dtype.itemsize
+        length = _reach(size, stride) * dtype.itemsize
         begin = self._take(length)
-        block = (ctypes.c_char * length).from_address(self._base + begin)
+        block = self._block(self._base + begin, length)
         weakref.finalize(block, self._give_back, begin).atexit = False
-        flat = torch.frombuffer(block, dtype=dtype)
-        return flat.as_strided(size, stride)
+        return torch.frombuffer(block, dtype=dtype).as_strided(size, stride)
 
     def holds(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in the arena."""
         return 0 <= tensor.data_ptr() - self._base < self._size and tensor.numel() > 0
 
     def alias(self, tensor: Tensor) -> Tensor:
-        """The same place as a tensor of its own that keeps no block from being given back."""
-        offset = (tensor.data_ptr() - self._base) // tensor.dtype.itemsize
-        plain = torch.empty(0, dtype=tensor.dtype)
-        return plain.set_(self._storage, offset, tensor.size(), tensor.stride())
+        """The same place as a tensor of its own that keeps no block from being given back.
+
+        Its storage ends where it ends: some operators copy all of a storage.
+        """
+        length = _reach(tensor.shape, tensor.stride()) * tensor.dtype.itemsize
+        block = self._block(tensor.data_ptr(), length)
+        flat = torch.frombuffer(block, dtype=tensor.dtype)
+        return flat.as_strided(tensor.shape, tensor.stride())
+
+    def _block(self, address: int, length: int) -> Any:
+        block: Any = (ctypes.c_char * length).from_address(address)
+        block.map = self._map  # which must live as long
+        return block
 
     def _take(self, length: int) -> int:
         begin = 0
@@ -86,6 +91,11 @@ class Arena:
     def _give_back(self, begin: int) -> None:
         place = next(i for i, (used, _) in enumerate(self._blocks) if used == begin)
         del self._blocks[place]
+
+
+def _reach(size: Sequence[int], stride: Sequence[int]) -> int:
+    """Elements from the first to the last of a tensor that is not empty."""
+    return 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
 
 
 def contiguous_stride(size: Sequence[int]) -> tuple[int, ...]:

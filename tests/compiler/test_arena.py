@@ -68,3 +68,12 @@ def test_strides_are_kept_and_empty_tensors_take_no_block() -> None:
     turned = arena.empty((3, 5), (1, 3), torch.float32)
     assert turned.stride() == (1, 3)
     assert not arena.holds(arena.empty((0, 4), (4, 1), torch.float32))
+
+
+def test_a_copy_of_the_storage_of_an_alias_is_no_copy_of_the_arena() -> None:
+    """`slice_scatter` copies all of the storage of what it changes."""
+    arena = Arena()
+    whole = arena.alias(arena.empty((2, 3, 8), (24, 8, 1), torch.float32).zero_())
+    assert whole.untyped_storage().nbytes() == whole.nbytes
+    part = torch.ops.aten.slice_scatter.default(whole, torch.ones(2, 3, 4), 2, 0, 4)
+    assert part.sum() == 24

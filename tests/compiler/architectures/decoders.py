@@ -45,7 +45,7 @@ _PLAIN = {
         "dbrx",
         {"d_model": 64, "n_heads": 4, "n_layers": 2, "vocab_size": VOCABULARY, "use_cache": False,
          "ffn_config": {"ffn_hidden_size": 32, "moe_num_experts": 4, "moe_top_k": 2},
-         "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0}},
+         "attn_config": {"kv_n_heads": 2, "clip_qkv": 8.0, "rope_theta": 1e4}},
     ),
     "deepseek v3": _decoder(
         "deepseek_v3",

@@ -61,7 +61,7 @@ ENCODERS = {
     "funnel": Case(
         "funnel",
         {"vocab_size": VOCABULARY, "block_sizes": [1, 1], "block_repeats": [1, 1], "d_model": 64,
-         "n_head": 4, "d_head": 16, "d_inner": 96},
+         "n_head": 4, "d_head": 16, "d_inner": 96, "architectures": ["FunnelModel"]},
         masked,
     ),
     "ibert": Case("ibert", _SMALL, masked),
