@@ -6,6 +6,7 @@ so results that overlap are copied together.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import torch
@@ -47,21 +48,21 @@ class Results:
 
 
 class _Span:
-    """The bytes from the first to the last of tensors in one storage."""
+    """The bytes from the first to the last of tensors that overlap, whatever their storages."""
 
     def __init__(self, members: list[tuple[int, Tensor]]) -> None:
-        storage = members[0][1].untyped_storage()
         bounds = [_bounds(tensor) for _, tensor in members]
-        base = storage.data_ptr()
-        begin = min(low for low, _ in bounds) - base
+        begin = min(low for low, _ in bounds)
         begin -= begin % _ALIGNED
-        length = max(high for _, high in bounds) - base - begin
-        self._bytes = torch.empty(0, dtype=torch.uint8).set_(storage, begin, (length,), (1,))
+        length = max(high for _, high in bounds) - begin
+        block: Any = (ctypes.c_char * length).from_address(begin)
+        block.owners = [tensor for _, tensor in members]  # which must live as long
+        self._bytes = torch.frombuffer(block, dtype=torch.uint8)
         self._members = [
             (
                 place,
                 tensor.dtype,
-                (tensor.data_ptr() - base - begin) // tensor.dtype.itemsize,
+                (tensor.data_ptr() - begin) // tensor.dtype.itemsize,
                 tensor.size(),
                 tensor.stride(),
             )

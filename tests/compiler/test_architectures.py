@@ -17,6 +17,8 @@ CALLS = 3  # in Python, recorded, replayed
 
 REFUSED = {
     "led": "it pads to a multiple of its window that follows from the text",
+    "dbrx": "it hands out words to experts by what they hold",
+    "vilt": "it counts the patches that a mask shows",
     "switch transformers": "it hands out words to experts by what they hold",
 }  # fmt: skip
 

@@ -24,7 +24,6 @@ def _seen_and_read(size: int = 32) -> Make:
 _TEXT = {**_SMALL, "vocab_size": VOCABULARY}
 
 TOGETHER = {
-    "blip, text": Case("blip_text_model", {**_TEXT, "encoder_hidden_size": 64}, masked),
     "clip": Case(
         "clip",
         {"text_config": {**_TEXT, "eos_token_id": 2}, "vision_config": _PATCHES,
