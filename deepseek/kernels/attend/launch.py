@@ -142,9 +142,6 @@ def _plan(
     form = _form(q, sizes, mask_dtype, lists, target, tiled=tiled)
     if few:
         keys, values = _lying(k), _lying(v)
-    elif tiled:
-        keys = _packed(k, form.depth, form, target, transposed=True, use="keys")
-        values = _packed(v, form.value_depth, form, target, transposed=False, use="values")
     else:
         keys = _packed(k, form.depth, form, target, transposed=True, use="keys")
         values = _rows(v, form.value_depth, form, target, use="values")
