@@ -105,11 +105,7 @@ def quantize_on(
         left_alone=quantized.left_alone,
         sizes=Sizes(before=tensor_bytes(original), after=tensor_bytes(quantized.model)),
         quality=quality,
-        timing=Timing(
-            total=clock.spent(),
-            record_before=comparison.seconds_before,
-            record_after=comparison.seconds_after,
-        ),
+        timing=Timing.of(comparison, clock.spent()),
         search=search_report(attempts, best, searched),
         vnni=has_vnni(),
         worst=comparison.worst,

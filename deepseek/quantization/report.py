@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from deepseek.quantization.apply import LeftAlone
-from deepseek.quantization.evaluate import Worst
+from deepseek.quantization.evaluate import Comparison, Worst
 from deepseek.quantization.methods.method import QuantizedLayer
 from deepseek.quantization.quality import Quality
 from deepseek.quantization.search.outcome import SearchReport
@@ -35,6 +35,15 @@ class Timing:
     total: float
     record_before: float
     record_after: float
+
+    @classmethod
+    def of(cls, comparison: Comparison, total: float) -> Self:
+        """What a comparison took a record, and the seconds in all."""
+        return cls(
+            total=total,
+            record_before=comparison.seconds_before,
+            record_after=comparison.seconds_after,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

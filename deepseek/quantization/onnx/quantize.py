@@ -108,11 +108,7 @@ def quantize_program(
             after=program_bytes(best.model.path),
         ),
         quality=quality,
-        timing=Timing(
-            total=clock.spent(),
-            record_before=comparison.seconds_before,
-            record_after=comparison.seconds_after,
-        ),
+        timing=Timing.of(comparison, clock.spent()),
         search=search_report(attempts, best, searched),
         vnni=has_vnni(),
         worst=comparison.worst,
