@@ -20,8 +20,9 @@ Runs = Mapping[str, Callable[[], object]]
 def alternate(runs: Runs, rounds: int = 15, seconds: float = 0.01) -> dict[str, float]:
     """Median seconds a call of each function, taken in turns so that drift hits all alike.
 
-    On one thread its CPU time counts, which other programs do not disturb much; on several, the
-    clock on the wall.
+    Who follows whom changes from round to round, and the first call of a turn does not count: it
+    finds in the caches, and the clock at, what the function before it left. On one thread its CPU
+    time counts, which other programs do not disturb much; on several, the clock on the wall.
 
     Args:
         runs: Functions by name.
@@ -36,8 +37,11 @@ def alternate(runs: Runs, rounds: int = 15, seconds: float = 0.01) -> dict[str, 
         function()
         calls[name] = max(1, int(seconds / max(clock() - start, 1e-7)))
     times: dict[str, list[float]] = {name: [] for name in runs}
+    order = list(runs.items())
     for _ in range(rounds):
-        for name, function in runs.items():
+        order = [*reversed(order[1:]), order[0]]
+        for name, function in order:
+            function()
             start = clock()
             for _ in range(calls[name]):
                 function()

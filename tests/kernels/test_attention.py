@@ -14,7 +14,8 @@ from deepseek.kernels import BlockLists, attention, block_sparse_attention, jit
 from deepseek.kernels.attend import attention_reference
 from deepseek.kernels.attend.backward import build_backward
 from deepseek.kernels.attend.forward import build_forward
-from deepseek.kernels.attend.launch import run_backward, run_forward
+from deepseek.kernels.attend.gradients import run_backward
+from deepseek.kernels.attend.launch import run_forward
 from deepseek.kernels.attend.pack import build_pack, build_pack_pairs
 from deepseek.kernels.attend.product import build_product
 from deepseek.kernels.attend.reference import block_visibility

@@ -39,7 +39,7 @@ __all__ = ["ARGUMENTS", "build_backward"]
 
 ARGUMENTS = Arguments(
     product="pointer",  # its kernel
-    q="pointer", grad="pointer", lse="pointer", delta="pointer",
+    q="pointer", grad="pointer", out="pointer", lse="pointer", grad_lse="pointer",
     key_rows="pointer", key_columns="pointer", value_columns="pointer",
     dq="pointer", dk="pointer", dv="pointer",
     mask="pointer", starts="pointer", indices="pointer",
@@ -52,6 +52,7 @@ ARGUMENTS = Arguments(
     mask_batch="int", mask_head="int", mask_row="int",
     list_batch="int", list_head="int",
     grad_batch="int", grad_head="int", grad_row="int",
+    out_batch="int", out_head="int", out_row="int",
     dq_batch="int", dq_head="int", dq_row="int",
     k_batch="int", k_head="int", k_row="int",  # of `key_rows`
     shares="int",  # of the blocks of queries
@@ -71,7 +72,7 @@ def build_backward(target: Target, form: Form) -> Module:
         block, depth, value_depth = form.block, form.depth, form.value_depth
         queries, grads = f.scratch(block * depth), f.scratch(block * value_depth)
         weights, slopes = f.scratch(block * block), f.scratch(block * block)
-        sums = f.scratch(block * depth)
+        sums, deltas = f.scratch(block * depth), f.scratch(block)
         kv_heads = a.heads // a.group
         multiply, add = (_product(f, adds=adds) for adds in (False, True))
         for unit in f.range(f.begin, f.end):
@@ -79,6 +80,9 @@ def build_backward(target: Target, form: Form) -> Module:
             batch = kv // kv_heads
             totals = (unit * a.key_blocks) * block
             dk, dv = f.array(a.dk).at(totals * depth), f.array(a.dv).at(totals * value_depth)
+            for total, width in ((dk, depth), (dv, value_depth)):
+                for place in f.range(0, a.key_blocks * (block * width), f.lanes):
+                    total.store(f.zeros(), place)
             for member in f.range(0, a.group):
                 head = (kv % kv_heads) * a.group + member
                 line = (batch * a.heads + head) * a.queries
@@ -90,9 +94,10 @@ def build_backward(target: Target, form: Form) -> Module:
                     tile_rows = tile_for(target).rows
                     rows = (count + (tile_rows - 1)) & -tile_rows
                     _load(f, a, form, batch, head, first, count, rows, queries, grads)
+                    _emit_deltas(f, a, form, batch, head, first, count, grads, deltas)
                     for place in f.range(0, rows * depth, f.lanes):
                         sums.store(f.zeros(), place)
-                    lse, delta = (f.array(x).at(line + first).pointer for x in (a.lse, a.delta))
+                    lse, delta = f.array(a.lse).at(line + first).pointer, deltas.pointer
 
                     for key_block in blocks_of_keys(f, form, a, batch, head, query_block, count):
                         here = key_block * block
@@ -173,6 +178,29 @@ def _load(
     grad = f.array(a.grad, element)
     grad = grad.at(batch * a.grad_batch + head * a.grad_head + first * a.grad_row)
     emit_copy(f, grad, a.grad_row, count, a.value_depth, grads, form.value_depth, rows)
+
+
+def _emit_deltas(
+    f: Function,
+    a: SimpleNamespace,
+    form: Form,
+    batch: Value,
+    head: Value,
+    first: Value,
+    count: Value,
+    grads: Array,
+    deltas: Array,
+) -> None:
+    """What is subtracted from all slopes of a row: its ``sum(grad * out)``, less grad of lse."""
+    out = f.array(a.out, ELEMENTS[form.dtype])
+    out = out.at(batch * a.out_batch + head * a.out_head + first * a.out_row)
+    grad_lse = f.array(a.grad_lse).at((batch * a.heads + head) * a.queries + first)
+    for row in f.range(0, count):
+        grad, line = grads.at(row * form.value_depth), out.at(row * a.out_row)
+        total = f.variable(f.zeros())
+        for column, mask in f.strips(a.value_depth, carry=[total]):
+            total.set(f.fma(grad.load(column), line.load(column, mask), total))
+        deltas.store(f.reduce("add", total) - grad_lse.scalar(row), row)
 
 
 def _store(

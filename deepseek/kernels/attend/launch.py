@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from deepseek.kernels import amx, parallel
-from deepseek.kernels.attend import backward, forward
-from deepseek.kernels.attend import pack as packing
+from deepseek.kernels.attend import forward
+from deepseek.kernels.attend.layouts import lying, packed, rows_of
 from deepseek.kernels.attend.operands import (
     Sizes,
     mask_view,
@@ -24,7 +24,6 @@ from deepseek.kernels.attend.scores import LOG2E
 from deepseek.kernels.attend.spec import BLOCK, FEW, SHORT, TILE, Form, padded
 from deepseek.kernels.calls import DTYPES, WORTH_A_THREAD, keep
 from deepseek.kernels.jit import Kernel, kernel
-from deepseek.kernels.scratch import scratch
 from deepseek.kernels.target import Target, current
 
 if TYPE_CHECKING:
@@ -32,9 +31,7 @@ if TYPE_CHECKING:
 
     from deepseek.kernels.attend.blocks import BlockLists
 
-__all__ = ["run_backward", "run_forward"]
-
-_UNITS_A_THREAD = 4  # to balance with when another program takes one of the cores
+__all__ = ["addresses", "common_arguments", "form_of", "look", "run_forward"]
 
 
 def run_forward(
@@ -51,7 +48,7 @@ def run_forward(
     listed = None if lists is None else (lists.starts.shape, lists.block, lists.most)
     key = (
         q.dtype, q.shape, q.stride(), k.dtype, k.shape, k.stride(), v.dtype, v.shape, v.stride(),
-        None if mask is None else _look(mask), causal, scale, listed, target,
+        None if mask is None else look(mask), causal, scale, listed, target,
     )  # fmt: skip
     plan = _plans.get(key)
     if plan is None:
@@ -70,7 +67,7 @@ def run_forward(
     keys, values = plan.keys(k), plan.values(v)
     arguments = plan.arguments(
         plan.product, q.data_ptr(), keys.data_ptr(), values.data_ptr(), out.data_ptr(),
-        lse.data_ptr(), *_addresses(mask, lists),
+        lse.data_ptr(), *addresses(mask, lists),
     )  # fmt: skip
     parallel.run(plan.kernel, arguments, plan.units, plan.chunk)
     return out, lse
@@ -107,7 +104,7 @@ class _Plan:
 _plans: dict[Hashable, _Plan] = {}
 
 
-def _look(mask: Tensor) -> Hashable:
+def look(mask: Tensor) -> Hashable:
     """All of a mask but its address and content."""
     recording = mask.requires_grad and torch.is_grad_enabled()
     return mask.dtype, mask.shape, mask.stride(), mask.device, recording
@@ -139,12 +136,12 @@ def _plan(
     few = sizes.queries <= FEW
     positive = scale is None or scale > 0
     tiled = not few and positive and _has_tiles(q, lists, target)
-    form = _form(q, sizes, mask_dtype, lists, target, tiled=tiled)
+    form = form_of(q, sizes, mask_dtype, lists, target, tiled=tiled)
     if few:
-        keys, values = _lying(k), _lying(v)
+        keys, values = lying(k), lying(v)
     else:
-        keys = _packed(k, form.depth, form, target, transposed=True, use="keys")
-        values = _rows(v, form.value_depth, form, target, use="values")
+        keys = packed(k, form.depth, form, target, transposed=True, use="keys")
+        values = rows_of(v, form.value_depth, form, target, use="values")
     work = min(form.block, sizes.queries) * sizes.keys * (sizes.depth + sizes.value_depth)
     return _Plan(
         sizes,
@@ -155,7 +152,7 @@ def _plan(
         keys.bring,
         values.bring,
         arguments=forward.ARGUMENTS.bind(
-            *_common(sizes, form, q, mask, causal, scale, lists),
+            *common_arguments(sizes, form, q, mask, causal, scale, lists),
             *out.stride()[:3],
             *keys.strides,
             *values.strides,
@@ -177,7 +174,7 @@ def _has_tiles(q: Tensor, lists: BlockLists | None, target: Target) -> bool:
     return q.dtype == torch.bfloat16 and target.amx and whole and amx.allowed()
 
 
-def _form(
+def form_of(
     q: Tensor,
     sizes: Sizes,
     mask_dtype: str | None,
@@ -186,6 +183,7 @@ def _form(
     *,
     tiled: bool = False,
 ) -> Form:
+    """What the kernel for these is compiled for."""
     unit = TILE if tiled else target.lanes
     return Form(
         DTYPES[q.dtype],
@@ -198,68 +196,15 @@ def _form(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """How keys or values are handed to a kernel.
-
-    Attributes:
-        bring: Lays out an operand that looks like the one this was made for.
-        strides: Elements from a batch, a head, a row to the next, after that.
-    """
-
-    bring: Callable[[Tensor], Tensor]
-    strides: tuple[int, ...]
-
-
-def _lying(rows: Tensor) -> _Layout:
-    """Rows as they lie."""
-    return _Layout(lambda rows: rows, rows.stride()[:3])
-
-
-def _rows(rows: Tensor, width: int, form: Form, target: Target, use: str) -> _Layout:
-    """Rows of ``width`` fp32 values: as they lie where they are that, else packed.
-
-    Rows far apart share few sets of the first-level cache; to read them often costs more than to
-    pack them once.
-    """
-    close = rows.stride(2) <= 2 * width or rows.shape[2] == 1
-    if rows.dtype == torch.float32 and rows.shape[-1] == width and close:
-        return _lying(rows)
-    return _packed(rows, width, form, target, transposed=False, use=use)
-
-
-def _packed(
-    rows: Tensor, width: int, form: Form, target: Target, *, transposed: bool, use: str
-) -> _Layout:
-    """Rows ``(B, G, M, D)`` in padded blocks, in the memory that is for this use."""
-    batch, heads, length, depth = rows.shape
-    block, blocks = form.block, -(-length // form.block)
-    units = batch * heads * blocks
-    if form.tiled:
-        run = kernel(packing.build_pack_pairs, width, block, not transposed, target=target)
-    else:
-        run = kernel(packing.build_pack, form.dtype, width, block, transposed, target=target)
-    size = units * block * width * (2 if form.tiled else 4)
-    bound = packing.ARGUMENTS.bind(heads, length, depth, blocks, *rows.stride()[:3])
-    chunk = max(1, WORTH_A_THREAD // (4 * block * width))
-
-    def pack(rows: Tensor) -> Tensor:
-        packed = scratch(use, size)
-        parallel.run(run, bound(rows.data_ptr(), packed.data_ptr()), units, chunk)
-        return packed
-
-    a_head = blocks * block * width
-    return _Layout(pack, (heads * a_head, a_head, width))
-
-
-def _addresses(mask: Tensor | None, lists: BlockLists | None) -> tuple[int, int, int]:
+def addresses(mask: Tensor | None, lists: BlockLists | None) -> tuple[int, int, int]:
+    """Where the mask and the lists lie: the arguments from ``mask`` to ``indices``."""
     starts, indices = (
         (0, 0) if lists is None else (lists.starts.data_ptr(), lists.indices.data_ptr())
     )
     return 0 if mask is None else mask.data_ptr(), starts, indices
 
 
-def _common(
+def common_arguments(
     sizes: Sizes,
     form: Form,
     q: Tensor,
@@ -278,66 +223,3 @@ def _common(
         *q.stride()[:3], *((0, 0, 0) if mask is None else mask.stride()[:3]),
         *((0, 0) if lists is None else lists.strides(sizes)),
     )  # fmt: skip
-
-
-def run_backward(
-    grad: Tensor,
-    grad_lse: Tensor | None,
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    mask: Tensor | None,
-    causal: bool,
-    scale: float | None,
-    lists: BlockLists | None = None,
-    target: Target | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of q, k and v, from those of the result and of the log-sum-exp."""
-    sizes = sizes_of(q, k, v, mask)
-    if lists is not None:
-        lists.check(sizes)
-    dq = result(q, sizes.heads, sizes.queries, sizes.depth)
-    if not lse.numel() or not sizes.keys:
-        return dq.zero_(), torch.zeros_like(k), torch.zeros_like(v)
-    delta = (grad.float() * out.float()).sum(-1)
-    if grad_lse is not None:
-        delta -= grad_lse
-
-    target = target or current()
-    mask, mask_dtype = mask_view(mask, sizes)
-    form = _form(q, sizes, mask_dtype, lists, target)
-    run = kernel(backward.build_backward, form, target=target)
-    grad, q, k, v = (with_dense_rows(operand) for operand in (grad.to(q.dtype), q, k, v))
-    lines = _rows(k, form.depth, form, target, use="rows")
-    key_rows = lines.bring(k)
-    columns = (form, target)
-    key_columns = _packed(k, form.depth, *columns, transposed=True, use="keys").bring(k)
-    value_columns = _packed(v, form.value_depth, *columns, transposed=True, use="values").bring(v)
-
-    kv = sizes.batch * sizes.kv_heads
-    query_blocks, key_blocks = -(-sizes.queries // form.block), -(-sizes.keys // form.block)
-    wanted = _UNITS_A_THREAD * parallel.threads() if parallel.threads() > 1 else 1
-    shares = max(1, min(-(-wanted // kv), query_blocks))
-    dk, dv = (
-        torch.zeros(kv, shares, key_blocks * form.block, width)
-        for width in (form.depth, form.value_depth)
-    )
-    arguments = backward.ARGUMENTS.pack(
-        kernel(build_product, target=target).address,
-        *(x.data_ptr() for x in (
-            q, grad, lse, delta, key_rows, key_columns, value_columns, dq, dk, dv)),
-        *_addresses(mask, lists), *_common(sizes, form, q, mask, causal, scale, lists),
-        *grad.stride()[:3], *dq.stride()[:3], *lines.strides, shares,
-    )  # fmt: skip
-    parallel.run(run, arguments, kv * shares)
-    return dq, _summed(dk, k), _summed(dv, v)
-
-
-def _summed(shares: Tensor, like: Tensor) -> Tensor:
-    """The sum of all shares, without padding, in the shape and dtype of ``like``."""
-    batch, heads, length, depth = like.shape
-    whole = shares.sum(1) if shares.shape[1] > 1 else shares
-    whole = whole.view(batch, heads, *shares.shape[2:])
-    return whole[:, :, :length, :depth].to(like.dtype).contiguous()

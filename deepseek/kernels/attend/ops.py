@@ -13,7 +13,8 @@ from torch import Tensor
 
 from deepseek.kernels.attend import cuda
 from deepseek.kernels.attend.blocks import BlockLists
-from deepseek.kernels.attend.launch import run_backward, run_forward
+from deepseek.kernels.attend.gradients import run_backward
+from deepseek.kernels.attend.launch import run_forward
 from deepseek.kernels.attend.operands import result, sizes_of
 from deepseek.kernels.calls import needs_torch
 
