@@ -18,8 +18,18 @@ import torch
 from measure import alternate, record
 
 from deepseek.kernels import amx, jit, parallel
-from deepseek.kernels.emit import BF16, I8, I32, VOID, Arguments, Module, Value, Variable, dot
-from deepseek.kernels.gemm import tiles
+from deepseek.kernels.emit import (
+    BF16,
+    I8,
+    I32,
+    VOID,
+    Arguments,
+    Module,
+    Value,
+    Variable,
+    dot,
+    tiles,
+)
 from deepseek.kernels.gemm.spec import int8_format
 from deepseek.kernels.target import Target, current
 
