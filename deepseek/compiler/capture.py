@@ -107,7 +107,7 @@ def capture(model: torch.nn.Module, inputs: Inputs) -> Captured:
         exported = torch.export.export(
             model, args, kwargs, strict=False, dynamic_shapes=_shapes(model, free_args, free_kwargs)
         )
-    return _captured(exported, inputs)
+        return _captured(exported, inputs)
 
 
 def _free(leaf: Any) -> dict[int, Any] | None:

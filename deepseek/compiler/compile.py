@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
-from deepseek.compiler import diagnostics
+from deepseek.compiler import diagnostics, kept
 from deepseek.compiler.caches import CannotFlattenError, adopt
 from deepseek.compiler.capture import Inputs, capture, flatten
 from deepseek.compiler.parts import Parts
@@ -126,7 +126,7 @@ class CompiledModel:
         begin = time.perf_counter()
         try:
             with alone():
-                captured = capture(self.model, inputs)
+                captured = self._captured(inputs)
             captured_in = time.perf_counter() - begin
             passes = rewrite(
                 captured.graph, captured.constants, self._packing, texts=diagnostics.wants_graphs()
@@ -139,6 +139,15 @@ class CompiledModel:
         self.compilations.append(compilation)
         diagnostics.tell(type(self.model).__name__, captured_in, compilation.seconds, passes)
         return compilation
+
+    def _captured(self, inputs: Inputs) -> Captured:
+        """The graph that an earlier process kept, or a new one."""
+        key = kept.key_of(self.model, inputs)
+        captured = kept.find(key, self.model, inputs)
+        if captured is None:
+            captured = capture(self.model, inputs)
+            kept.keep(key, self.model, captured)
+        return captured
 
     def _refuse(self, reason: str) -> None:
         self._parts = Parts(self.model)

@@ -1,7 +1,7 @@
-"""Compiled kernels on disk, shared by all processes of one user.
+"""Compiled kernels, and whatever else is made once, on disk, shared by all processes of one user.
 
-An entry is one file: four bytes of magic, the SHA-256 of the object code, the object code. What it
-holds is run, so the directory must be the user's own and closed to everybody else; what does not
+An entry is one file: four bytes of magic, the SHA-256 of the content, the content. Object code is
+run, so the directory must be the user's own and closed to everybody else; what does not
 match its checksum is thrown away and built again. Files appear whole (written beside, then
 renamed), so that any number of processes may read and write at once.
 """
@@ -23,7 +23,7 @@ _LIMIT = 256 << 20
 
 @dataclass(frozen=True, slots=True)
 class ObjectCache:
-    """Object files by key, in a private directory.
+    """Object files, or others, by key, in a private directory.
 
     Attributes:
         directory: Where the files are; made on the first write.
@@ -34,7 +34,7 @@ class ObjectCache:
     limit: int = _LIMIT
 
     def get(self, key: str) -> bytes | None:
-        """The object code stored under ``key``, or None if there is none that can be trusted."""
+        """The content stored under ``key``, or None if there is none that can be trusted."""
         path = self._path(key)
         try:
             if not self._is_private():
@@ -52,7 +52,7 @@ class ObjectCache:
         return code
 
     def put(self, key: str, code: bytes) -> bool:
-        """Store object code; False where the directory cannot be used, which is no error."""
+        """Store content; False where the directory cannot be used, which is no error."""
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not self._is_private():
@@ -94,11 +94,14 @@ class ObjectCache:
             excess -= size
 
 
-def default_cache() -> ObjectCache:
-    """The user's cache: ``$DEEPSEEK_CACHE``, else ``deepseek`` in the XDG cache directory."""
+def default_cache(kind: str = "kernels") -> ObjectCache:
+    """The user's cache of a kind of things, a folder of its own.
+
+    It lies in ``$DEEPSEEK_CACHE``, else in ``deepseek`` in the XDG cache directory.
+    """
     chosen = os.environ.get("DEEPSEEK_CACHE")
     if chosen:
-        return ObjectCache(Path(chosen) / "kernels")
+        return ObjectCache(Path(chosen) / kind)
     base = os.environ.get("XDG_CACHE_HOME")
     root = Path(base) if base and Path(base).is_absolute() else Path("~/.cache").expanduser()
-    return ObjectCache(root / "deepseek" / "kernels")
+    return ObjectCache(root / "deepseek" / kind)

@@ -132,10 +132,12 @@ class Decoder:
 
     Args:
         tensors: By name.
+        spaces: Whose operators may be named.
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, tensors: Mapping[str, Tensor], spaces: Sequence[str] = ("aten",)) -> None:
         self.tensors = tensors
+        self.spaces = spaces
         self._nodes: dict[str, Node] = {}
         self._packed: dict[str, PackedWeight] = {}
 
@@ -188,12 +190,12 @@ def _fields(class_: Any) -> Sequence[str]:
     return _SAVED.get(class_) or [each.name for each in fields(class_)]
 
 
-def _operator(_decoder: Decoder, name: str) -> Any:
+def _operator(decoder: Decoder, name: str) -> Any:
     space, packet, overload = (*name.split("."), "", "")[:3]
-    if space != "aten" or packet in _FORBIDDEN:
+    if space not in decoder.spaces or packet in _FORBIDDEN:
         _unknown(name)
     try:
-        return getattr(getattr(torch.ops.aten, packet), overload)
+        return getattr(getattr(getattr(torch.ops, space), packet), overload)
     except AttributeError as error:
         raise InputError(f"expected an operator of this torch, got {name}") from error
 

@@ -11,7 +11,7 @@ from torch.utils._sympy import functions
 from deepseek.compiler.guards import Guards
 from deepseek.errors import InputError
 
-__all__ = ["read_guards", "write_guards"]
+__all__ = ["read_expression", "read_guards", "write_expression", "write_guards"]
 
 _KINDS: dict[str, Any] = {
     kind.__name__: kind
@@ -33,12 +33,12 @@ def write_guards(guards: Guards) -> dict[str, Any]:
     """
     return {
         "dtypes": [str(dtype).removeprefix("torch.") for dtype in guards.dtypes],
-        "shapes": [[_write(size) for size in shape] for shape in guards.shapes],
+        "shapes": [[write_expression(size) for size in shape] for shape in guards.shapes],
         "ranges": {
             str(symbol): [least, None if most >= _MOST else most]
             for symbol, (least, most) in guards.ranges.items()
         },
-        "conditions": [_write(condition) for condition in guards.conditions],
+        "conditions": [write_expression(condition) for condition in guards.conditions],
     }
 
 
@@ -50,16 +50,17 @@ def read_guards(written: dict[str, Any]) -> Guards:
     """
     return Guards(
         dtypes=tuple(getattr(torch, name) for name in written["dtypes"]),
-        shapes=tuple(tuple(map(_read, shape)) for shape in written["shapes"]),
+        shapes=tuple(tuple(map(read_expression, shape)) for shape in written["shapes"]),
         ranges={
             _symbol(name): (least, float("inf") if most is None else most)
             for name, (least, most) in written["ranges"].items()
         },
-        conditions=tuple(map(_read, written["conditions"])),
+        conditions=tuple(map(read_expression, written["conditions"])),
     )
 
 
-def _write(expression: Any) -> Any:
+def write_expression(expression: Any) -> Any:
+    """A number, or an expression of symbols, as JSON values."""
     if isinstance(expression, int) or getattr(expression, "is_Integer", False):
         return int(expression)
     if isinstance(expression, sympy.Symbol):
@@ -69,10 +70,11 @@ def _write(expression: Any) -> Any:
         return ["Rational", int(expression.p), int(expression.q)]
     if _KINDS.get(name) is None:
         raise InputError(f"expected a graph whose conditions can be written, got {expression}")
-    return [name, *map(_write, expression.args)]
+    return [name, *map(write_expression, expression.args)]
 
 
-def _read(written: Any) -> Any:
+def read_expression(written: Any) -> Any:
+    """The expression that was written."""
     if isinstance(written, int):
         return written
     if isinstance(written, str):
@@ -80,7 +82,7 @@ def _read(written: Any) -> Any:
     kind, *arguments = written
     if kind not in _KINDS:
         raise InputError(f"expected a compiled model of this version, found {kind!r} in it")
-    return _KINDS[kind](*map(_read, arguments))
+    return _KINDS[kind](*map(read_expression, arguments))
 
 
 def _symbol(name: str) -> Any:
