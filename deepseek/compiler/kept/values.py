@@ -57,8 +57,9 @@ class Reader:
     """
 
     def __init__(self, symbols: Mapping[sympy.Symbol, int]) -> None:
-        self._world = ShapeEnv(duck_shape=False)
+        self._world = _World(duck_shape=False)
         self._mode = FakeTensorMode(shape_env=self._world)
+        self._made: dict[str, Any] = {}
         self._symbols = {
             symbol: self._world.create_symbol(
                 size, source=_Named(str(symbol)), dynamic_dim=DimDynamic.DYNAMIC
@@ -67,7 +68,13 @@ class Reader:
         }
 
     def value(self, written: Any) -> Any:
-        """The value that was written."""
+        """The value that was written; equal ones are one object."""
+        key = repr(written)
+        if key not in self._made:
+            self._made[key] = self._make(written)
+        return self._made[key]
+
+    def _make(self, written: Any) -> Any:
         if isinstance(written, list):
             return tuple(self.value(each) for each in written)
         if "constant" in written:
@@ -85,6 +92,16 @@ class Reader:
             return written
         expression = read_expression(written).xreplace(self._symbols)
         return self._world.create_symintnode(expression, hint=None)
+
+
+class _World(ShapeEnv):
+    """Symbols of which nobody asks where in a program they came to be.
+
+    To look for that, torch imports its inductor and more, which takes a third of a second.
+    """
+
+    def _get_user_frame(self) -> None:
+        return None
 
 
 @dataclass(frozen=True)
