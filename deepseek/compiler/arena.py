@@ -20,7 +20,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Arena"]
+__all__ = ["Arena", "bounds"]
 
 _RESERVED = 1 << 38
 _LEAST = 1 << 30
@@ -91,6 +91,14 @@ class Arena:
     def _give_back(self, begin: int) -> None:
         place = next(i for i, (used, _) in enumerate(self._blocks) if used == begin)
         del self._blocks[place]
+
+
+def bounds(tensor: Tensor) -> tuple[int, int]:
+    """Addresses of the first byte of a tensor and behind its last one."""
+    low = tensor.data_ptr()
+    if not tensor.numel():
+        return low, low
+    return low, low + _reach(tensor.shape, tensor.stride()) * tensor.dtype.itemsize
 
 
 def _reach(size: Sequence[int], stride: Sequence[int]) -> int:

@@ -10,6 +10,7 @@ run, and what Python's own run would have held in memory is not there twice.
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +19,7 @@ from torch.fx import GraphModule
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from deepseek.compiler.arena import Arena
+from deepseek.compiler.handover import handover
 from deepseek.compiler.record import CannotRecordError, OperatorCall, Recorder
 from deepseek.compiler.results import Results
 from deepseek.compiler.tracing import alone
@@ -51,9 +53,9 @@ class Record:
         self._inputs = [
             (place, buffer) for place, buffer in enumerate(inputs) if isinstance(buffer, Tensor)
         ]
-        self._results = Results(outputs)
         launches = [step for step in recorder.steps if isinstance(step, Launch)]
         self.replay = Replay(launches)
+        self._results = Results(outputs, partial(handover, recorder=recorder, replay=self.replay))
         self.steps = _ranges(recorder.steps)
         self.kept = (recorder.kept, outside)
 
@@ -61,7 +63,7 @@ class Record:
         """The outputs for other inputs of the same shapes; None if a kernel refuses a number."""
         for place, buffer in self._inputs:
             buffer.copy_(tensors[place])
-        replay = self.replay
+        replay, filled = self.replay, self._results.renewed()
         for step in self.steps:
             if isinstance(step, tuple):
                 replay.run(*step)
@@ -69,10 +71,10 @@ class Record:
                 step.run()
         if replay.failed():
             return None
-        return self.outputs()
+        return self._results.copies(filled)
 
     def outputs(self) -> Any:
-        """Copies of the results, which the next run overwrites."""
+        """Copies of the results of the run that was recorded."""
         return self._results.copies()
 
 

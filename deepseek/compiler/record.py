@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+from deepseek.compiler.arena import bounds
 from deepseek.kernels import parallel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
 
     from deepseek.compiler.arena import Arena
@@ -45,10 +46,12 @@ class OperatorCall:
     Attributes:
         name: Of the operator.
         run: Does it again.
+        operands: The tensors that it reads and writes.
     """
 
     name: str
     run: Callable[[], object]
+    operands: Sequence[Tensor]
 
 
 @dataclass
@@ -69,6 +72,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         # entered again within itself for an operator that is made of others
         self._listening: list[AbstractContextManager[None]] = []
+        self._births: list[tuple[int, int, int]] = []  # first byte, end, steps before
 
     def __enter__(self) -> Self:
         self._listening.append(parallel.listening(self.steps.append))
@@ -98,8 +102,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return self._empty(func(*args, **named))
         return self._operator(func, args, named)
 
+    def birth(self, low: int, high: int) -> int | None:
+        """How many steps there were when the block that holds these addresses was taken last."""
+        found = [steps for begin, end, steps in self._births if begin <= low and high <= end]
+        return found[-1] if found else None
+
     def _empty(self, like: Tensor) -> Tensor:
-        return self.arena.empty(like.shape, like.stride(), like.dtype)
+        made = self.arena.empty(like.shape, like.stride(), like.dtype)
+        self._births.append((*bounds(made), len(self.steps)))
+        return made
 
     def _operator(self, func: Any, args: Any, named: dict[str, Any]) -> Any:
         given = [x for x in tree_flatten((args, named))[0] if isinstance(x, Tensor)]
@@ -131,17 +142,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for target, result in zip(targets, tensors, strict=True):
                 target.copy_(result)
 
-        self.steps.append(OperatorCall(str(func), run))
+        given = [x for x in tree_flatten((args, named))[0] if isinstance(x, Tensor)]
+        self.steps.append(OperatorCall(str(func), run, (*given, *targets)))
         return placed
 
     def _moved(self, made: Tensor) -> Tensor:
         if not made.numel():
             return made
-        return self.arena.empty(made.shape, made.stride(), made.dtype).copy_(made)
+        return self._empty(made).copy_(made)
 
     def _note(self, func: Any, args: Any, named: dict[str, Any]) -> None:
         held, held_named = self._held((args, named))
-        self.steps.append(OperatorCall(str(func), lambda: func(*held, **held_named)))
+        operands = [x for x in tree_flatten((held, held_named))[0] if isinstance(x, Tensor)]
+        self.steps.append(OperatorCall(str(func), lambda: func(*held, **held_named), operands))
 
     def _held(self, tree: Any) -> Any:
         """Arguments whose tensors in the arena keep no block there."""

@@ -13,18 +13,22 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-__all__ = ["empty"]
+__all__ = ["empty", "on_large_pages"]
 
 _LARGE = 32 << 20
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """``torch.empty(*shape, dtype=dtype)``, on large pages if it is large and there are any."""
-    result = torch.empty(*shape, dtype=dtype)  # half the time of x.new_empty(shape)
-    if result.nbytes >= _LARGE:
-        first = -(-result.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        _advise()(first, result.data_ptr() + result.nbytes - first)
-    return result
+    return on_large_pages(torch.empty(*shape, dtype=dtype))  # half the time of x.new_empty(shape)
+
+
+def on_large_pages(tensor: Tensor) -> Tensor:
+    """A tensor that has just been made, its memory in large pages if it is large."""
+    if tensor.nbytes >= _LARGE:
+        first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+        _advise()(first, tensor.data_ptr() + tensor.nbytes - first)
+    return tensor
 
 
 @lru_cache(maxsize=1)

@@ -109,6 +109,13 @@ class Replay:
         for begin, region, launch in zip(begins, regions, launches, strict=True):
             ctypes.memmove(base + begin - _LINE, region, len(region))
             entries.append(_ENTRY.pack(base + begin - _LINE, launch.team))
+        ends = [
+            base + begin - _LINE + len(region)
+            for begin, region in zip(begins, regions, strict=True)
+        ]
+        self._arguments = [
+            end - len(launch.arguments) for end, launch in zip(ends, launches, strict=True)
+        ]
         self._entries = b"".join(entries)
         self._tables: dict[int, bytes] = {}
 
@@ -119,6 +126,12 @@ class Replay:
         if table is None:
             table = self._tables[most] = self._table(most)
         _walker().call(table, begin, end)
+
+    def argument(self, number: int, offset: int) -> ctypes.c_int64:
+        """An argument of a launch, at so many bytes from its first, which may be set anew."""
+        word = ctypes.c_int64.from_address(self._arguments[number] + offset)
+        word.owner = self._memory  # type: ignore[attr-defined]  # which must live as long
+        return word
 
     def failed(self) -> bool:
         """Whether a kernel has found a number that it cannot use since this was asked last."""
