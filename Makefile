@@ -81,7 +81,10 @@ bench-kernels: $(READY)  ## kernels beside torch and ONNX Runtime, on one thread
 bench-quantization: $(READY)  ## train a classifier on real reviews, quantize it, measure
 	@$(BIN)/python benchmarks/quantization/int8_accuracy.py
 	@$(BIN)/python benchmarks/quantization/rivals.py
-	@$(BIN)/python benchmarks/quantization/base_size.py time
+	@$(BIN)/python benchmarks/quantization/base_size.py
+	@$(BIN)/python benchmarks/quantization/embeddings.py
+	@$(BIN)/python benchmarks/quantization/weight_only.py
+	@$(BIN)/python benchmarks/quantization/table.py
 
 bench-training: $(READY)  ## bytes on the wire, checkpoints, steps beside other trainers
 	@$(BIN)/python benchmarks/distributed/wire_bytes.py

@@ -93,7 +93,7 @@ def tokens_a_second(model: nn.Module, prompt: Tensor) -> float:
     token, cache = result.logits[:, -1:].argmax(-1), result.past_key_values
     began = time.perf_counter()
     for _ in range(TOKENS):
-        result = model(token, past_key_values=cache, use_cache=True)
+        result = model(token, cache=cache, use_cache=True)
         token, cache = result.logits[:, -1:].argmax(-1), result.past_key_values
     return TOKENS / (time.perf_counter() - began)
 

@@ -10,11 +10,14 @@ from deepseek.quantization.apply import copy_sharing_tensors, plan_layers
 from deepseek.quantization.batches import Batch, Batches, given_batches
 from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.evaluate import compare, fitting_metric
+from deepseek.quantization.methods import METHODS
 from deepseek.quantization.quality import judge
 from deepseek.quantization.report import Report, Sizes, Timing
+from deepseek.quantization.search.attempt import attempt
 from deepseek.quantization.search.best import best_of
 from deepseek.quantization.search.clock import Clock
 from deepseek.quantization.search.outcome import search_report
+from deepseek.quantization.search.session import begin
 from deepseek.quantization.search.speed import has_vnni
 from deepseek.quantization.search.tries import try_methods
 from deepseek.quantization.search.units import tensor_bytes
@@ -89,15 +92,19 @@ def quantize_on(
     # A model or data that do not fit are told before any work is done.
     plan_layers(original)
     fitting_metric(original, next(iter(calibration)), config.metric)
-    attempts, state = try_methods(
+    session = begin(
         original, calibration, config, clock, progress, state_file=state_file, resume=resume
+    )
+    methods = METHODS if config.method == "auto" else (config.method,)
+    attempts = try_methods(
+        methods, lambda method: attempt(method, original, calibration, config, session), session
     )
     best = best_of(attempts, smallest=config.smallest)
     quantized = best.quantized
     searched = clock.spent()
     comparison = compare(original, quantized.model, held_out, progress, wanted=config.metric)
     quality = judge(comparison, max_drop=config.max_drop, seed=config.seed)
-    state.remove()
+    session.state.remove()
     report = Report(
         method=best.method,
         architecture=type(model).__name__,

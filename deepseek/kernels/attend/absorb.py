@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deepseek.kernels.attend.scores import places
-from deepseek.kernels.emit import ELEMENTS, F32, I64, POINTER, math, transpose
+from deepseek.kernels.emit import ELEMENTS, F32, I64, POINTER, fold, math
 
 if TYPE_CHECKING:
     from deepseek.kernels.attend.spec import Form
@@ -87,12 +87,7 @@ def _emit_highest(
             found.store(top, (row - first) * f.lanes)
     if form.few:
         return found.load()
-    columns = transpose([found.load(row * f.lanes) for row in range(f.lanes)])
-    while len(columns) > 1:
-        half = len(columns) // 2
-        pairs = zip(columns[:half], columns[half:], strict=True)
-        columns = [f.maximum(a, b) for a, b in pairs]
-    return columns[0]
+    return fold([found.load(row * f.lanes) for row in range(f.lanes)], f.maximum)
 
 
 def _weight(form: Form, distance: Value) -> Value:

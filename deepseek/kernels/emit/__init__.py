@@ -37,7 +37,7 @@ from deepseek.kernels.emit import dot, math, tiles
 from deepseek.kernels.emit.array import Array
 from deepseek.kernels.emit.function import Function
 from deepseek.kernels.emit.module import Arguments, Module, Task
-from deepseek.kernels.emit.shuffle import transpose
+from deepseek.kernels.emit.shuffle import fold, transpose
 from deepseek.kernels.emit.types import (
     BF16,
     ELEMENTS,
@@ -56,5 +56,5 @@ from deepseek.kernels.emit.value import Operand, Value, Variable
 __all__ = [
     "BF16", "ELEMENTS", "F32", "I1", "I8", "I16", "I32", "I64", "POINTER", "VOID",
     "Arguments", "Array", "Function", "Module", "Operand", "Task", "Value", "Variable",
-    "dot", "math", "tiles", "transpose", "vector",
+    "dot", "fold", "math", "tiles", "transpose", "vector",
 ]  # fmt: skip

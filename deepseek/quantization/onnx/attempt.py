@@ -8,7 +8,6 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from deepseek.errors import GateError, InputError
-from deepseek.progress import Progress
 from deepseek.quantization.apply import LeftAlone
 from deepseek.quantization.batches import Batch, Batches
 from deepseek.quantization.config import QuantizeConfig
@@ -17,13 +16,10 @@ from deepseek.quantization.onnx.methods import KINDS, WRITERS, Setting, calibrat
 from deepseek.quantization.onnx.mixture import ProgramMixture
 from deepseek.quantization.onnx.module import OnnxModule
 from deepseek.quantization.onnx.prepare import Node, prepare
-from deepseek.quantization.search.clock import Clock
+from deepseek.quantization.search.finding import Finding
 from deepseek.quantization.search.job import Job
-from deepseek.quantization.search.reference import Reference
-from deepseek.quantization.search.search import Found
-from deepseek.quantization.search.sensitivity import Sensitivity
+from deepseek.quantization.search.session import Session
 from deepseek.quantization.search.speed import Times, middle_batch, time_calls
-from deepseek.quantization.search.state import SearchState, Trial
 from deepseek.quantization.search.units import Unit
 
 __all__ = ["Given", "ProgramAttempt", "attempt_program", "rounding_method"]
@@ -52,22 +48,18 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ProgramAttempt:
-    """What a method made of a program; as ``search.attempt.Attempt``."""
+class ProgramAttempt(Finding):
+    """What a method made of a program.
 
-    method: str
+    Attributes:
+        model: The program that was settled on.
+        layers: What is quantized in it.
+        left_alone: What is not, and why.
+    """
+
     model: OnnxModule
     layers: Sequence[QuantizedLayer]
     left_alone: Sequence[LeftAlone]
-    sensitivity: tuple[Sensitivity, ...]
-    times: dict[str, Times]
-    trials: tuple[Trial, ...]
-    found: Found | None
-
-    @property
-    def last(self) -> Trial | None:
-        """What was measured of the program that was settled on."""
-        return next((t for t in self.trials if self.found and set(t.kept) == self.found.kept), None)
 
 
 def attempt_program(
@@ -76,11 +68,7 @@ def attempt_program(
     calibration: Batches,
     config: QuantizeConfig,
     folder: Path,
-    *,
-    reference: Reference | None,
-    state: SearchState,
-    clock: Clock,
-    progress: Progress,
+    session: Session,
 ) -> ProgramAttempt:
     """Try a method.
 
@@ -90,10 +78,7 @@ def attempt_program(
         calibration: To calibrate and to search on.
         config: What was asked for.
         folder: For programs; the one that is settled on stays there.
-        reference: The original on that data; None for no search.
-        state: What an interrupted search has found out.
-        clock: Of the time that may be spent.
-        progress: Told how far it has come.
+        session: The search that it is part of.
 
     Raises:
         InputError: The program cannot be quantized.
@@ -111,17 +96,17 @@ def attempt_program(
     original = OnnxModule(folder / "float.onnx", given.settings, given.architecture)
     setting = Setting(source=original.path, config=config, ranges=folder / "ranges.json")
     if by == "static":
-        progress("calibrating", 0, 1)
+        session.progress("calibrating", 0, 1)
         calibrate(setting, original, calibration, folder)
-        progress("calibrating", 1, 1)
+        session.progress("calibrating", 1, 1)
     mixture = ProgramMixture(original, setting, WRITERS[by], nodes, folder)
-    progress("quantizing", 0, 1)
+    session.progress("quantizing", 0, 1)
     names = {node.name for node in nodes}
     whole = mixture.program(names)
-    progress("quantizing", 1, 1)
+    session.progress("quantizing", 1, 1)
     times = _gated(method, original, whole, middle_batch(calibration), smallest=config.smallest)
     units = [_unit(node) for node in nodes]
-    job = Job(method, given.model, config, units, mixture, reference, state, clock, progress)
+    job = Job(method, given.model, config, units, mixture, session)
     ranking, found = job.search(frozenset(), calibration)
     kept = found.kept if found else frozenset()
     others = [LeftAlone(node.name, f"{method} takes no {node.kind} in ONNX")
@@ -133,7 +118,7 @@ def attempt_program(
         left_alone=[*others, *(LeftAlone(name, _COSTLY) for name in sorted(kept))],
         sensitivity=ranking,
         times=times,
-        trials=tuple(state.trials.get(method, ())),
+        trials=tuple(session.state.trials.get(method, ())),
         found=found,
     )
 

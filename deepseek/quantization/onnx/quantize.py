@@ -4,7 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
-from deepseek.errors import DeepseekError, GateError, InputError
+from deepseek.errors import InputError
 from deepseek.formats.model import LoadedModel
 from deepseek.progress import Progress
 from deepseek.quantization.batches import Batches
@@ -26,10 +26,9 @@ from deepseek.quantization.report import Report, Sizes, Timing
 from deepseek.quantization.search.best import best_of
 from deepseek.quantization.search.clock import Clock
 from deepseek.quantization.search.outcome import search_report
-from deepseek.quantization.search.reference import Reference
+from deepseek.quantization.search.session import begin
 from deepseek.quantization.search.speed import has_vnni
-from deepseek.quantization.search.state import fingerprint, open_state
-from deepseek.quantization.search.tries import settings_of
+from deepseek.quantization.search.tries import try_methods
 
 __all__ = ["quantize_program"]
 
@@ -67,37 +66,24 @@ def quantize_program(
     original = loaded.model if isinstance(loaded.model, OnnxModule) else loaded.model.float()
     fitting_metric(original, next(iter(calibration)), config.metric)
     work = _Work(loaded, original, calibration, config, folder, progress)
-    reference, mark = None, ""
-    if config.search != "never" or config.method == "auto":
-        reference = Reference(original, calibration, config.metric)
-        if state_file is not None:
-            mark = fingerprint(original, calibration, (*settings_of(config), "onnx", work.bytes))
-    state = open_state(state_file, mark, resume=resume)
-    attempts: list[ProgramAttempt] = []
-    errors: list[DeepseekError] = []
-    for method in _METHODS if config.method == "auto" else (config.method,):
-        if attempts and clock.over():
-            break
-        try:
-            refuse_for_onnx(rounding_method(method, config), config)
-            place = folder / method
-            place.mkdir()
-            attempts.append(
-                attempt_program(
-                    method, work.given(method), calibration, config, place,
-                    reference=reference, state=state, clock=clock, progress=progress,
-                )
-            )  # fmt: skip
-        except DeepseekError as error:
-            errors.append(error)
-    if not attempts:
-        state.remove()
-        raise next((e for e in errors if not isinstance(e, GateError)), errors[0])
+    session = begin(
+        original, calibration, config, clock, progress,
+        state_file=state_file, resume=resume, marks=("onnx", work.bytes),
+    )  # fmt: skip
+
+    def attempt(method: str) -> ProgramAttempt:
+        refuse_for_onnx(rounding_method(method, config), config)
+        place = folder / method
+        place.mkdir()
+        return attempt_program(method, work.given(method), calibration, config, place, session)
+
+    methods = _METHODS if config.method == "auto" else (config.method,)
+    attempts = try_methods(methods, attempt, session)
     best = best_of(attempts, smallest=config.smallest)
     searched = clock.spent()
     comparison = compare(original, best.model, held_out, progress, wanted=config.metric)
     quality = judge(comparison, max_drop=config.max_drop, seed=config.seed)
-    state.remove()
+    session.state.remove()
     report = Report(
         method=best.method,
         architecture=loaded.architecture,

@@ -6,19 +6,15 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from deepseek.errors import GateError
-from deepseek.progress import Progress
 from deepseek.quantization.apply import LeftAlone
 from deepseek.quantization.batches import Batches
 from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.methods import METHODS
 from deepseek.quantization.methods.method import Quantized
-from deepseek.quantization.search.clock import Clock
+from deepseek.quantization.search.finding import Finding
 from deepseek.quantization.search.job import Job
-from deepseek.quantization.search.reference import Reference
-from deepseek.quantization.search.search import Found
-from deepseek.quantization.search.sensitivity import Sensitivity
+from deepseek.quantization.search.session import Session
 from deepseek.quantization.search.speed import Times, time_units
-from deepseek.quantization.search.state import SearchState, Trial
 from deepseek.quantization.search.units import Mixture, Unit, units_of
 
 __all__ = ["Attempt", "attempt"]
@@ -28,29 +24,14 @@ _COSTLY = "in INT8 it costs too much"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class Attempt(Finding):
     """What a method made of a model.
 
     Attributes:
-        method: Its name.
         quantized: The model that was settled on.
-        sensitivity: Of units, the most sensitive first; empty where it was not measured.
-        times: Of units, in both forms.
-        trials: Models measured on the search data.
-        found: What the search ended with; None where there was none.
     """
 
-    method: str
     quantized: Quantized
-    sensitivity: tuple[Sensitivity, ...]
-    times: dict[str, Times]
-    trials: tuple[Trial, ...]
-    found: Found | None
-
-    @property
-    def last(self) -> Trial | None:
-        """What was measured of the model that was settled on."""
-        return next((t for t in self.trials if self.found and set(t.kept) == self.found.kept), None)
 
 
 def attempt(
@@ -58,11 +39,7 @@ def attempt(
     original: nn.Module,
     calibration: Batches,
     config: QuantizeConfig,
-    *,
-    reference: Reference | None,
-    state: SearchState,
-    clock: Clock,
-    progress: Progress,
+    session: Session,
 ) -> Attempt:
     """Try a method.
 
@@ -71,18 +48,15 @@ def attempt(
         original: In floating point.
         calibration: To calibrate and to search on.
         config: What was asked for.
-        reference: The original on that data; None for no search.
-        state: What an interrupted search has found out.
-        clock: Of the time that may be spent.
-        progress: Told how far it has come.
+        session: The search that it is part of.
 
     Raises:
         InputError: The model cannot be quantized.
         GateError: No layer is faster when it is quantized, and size alone was not asked for.
     """
-    whole = METHODS[method](original, calibration, config, progress)
+    whole = METHODS[method](original, calibration, config, session.progress)
     units = units_of(original, whole)
-    times = _times(method, original, whole, units, calibration, state, progress)
+    times = _times(method, original, whole, units, calibration, session)
     slower = set() if config.smallest else {n for n, t in times.items() if t.after >= t.before}
     if len(slower) == len(units):
         raise GateError(
@@ -91,7 +65,7 @@ def attempt(
             hint="--smallest quantizes them for their size alone",
         )
     mixture = Mixture(original, whole.model, units)
-    job = Job(method, original, config, units, mixture, reference, state, clock, progress)
+    job = Job(method, original, config, units, mixture, session)
     ranking, found = job.search(frozenset(slower), calibration)
     kept = found.kept if found else frozenset(slower)
     return Attempt(
@@ -99,7 +73,7 @@ def attempt(
         quantized=_settled(whole, units, mixture, kept, slower),
         sensitivity=ranking,
         times=times,
-        trials=tuple(state.trials.get(method, ())),
+        trials=tuple(session.state.trials.get(method, ())),
         found=found,
     )
 
@@ -110,14 +84,14 @@ def _times(
     whole: Quantized,
     units: Sequence[Unit],
     calibration: Batches,
-    state: SearchState,
-    progress: Progress,
+    session: Session,
 ) -> dict[str, Times]:
     """Measured once: a search that goes on must not find other layers slow than it did before."""
-    if method not in state.times:
-        found = time_units(original, whole.model, units, calibration, progress)
-        state.times[method] = {n: (t.before, t.after) for n, t in found.items()}
-    return {name: Times(*pair) for name, pair in state.times[method].items()}
+    known = session.state.times
+    if method not in known:
+        found = time_units(original, whole.model, units, calibration, session.progress)
+        known[method] = {n: (t.before, t.after) for n, t in found.items()}
+    return {name: Times(*pair) for name, pair in known[method].items()}
 
 
 def _settled(

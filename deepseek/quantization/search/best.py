@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from deepseek.quantization.search.outcome import Finding
+from deepseek.quantization.search.finding import Finding
 
 __all__ = ["best_of"]
 

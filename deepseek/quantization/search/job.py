@@ -5,15 +5,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from deepseek.progress import Progress
 from deepseek.quantization.batches import Batches
 from deepseek.quantization.config import QuantizeConfig
 from deepseek.quantization.quality import judge
-from deepseek.quantization.search.clock import Clock
-from deepseek.quantization.search.reference import Reference
 from deepseek.quantization.search.search import Found, find_kept, is_within
 from deepseek.quantization.search.sensitivity import Sensitivity, measure_sensitivity
-from deepseek.quantization.search.state import SearchState, Tally, Trial
+from deepseek.quantization.search.session import Session
+from deepseek.quantization.search.state import Tally, Trial
 from deepseek.quantization.search.units import Mixing, Unit
 
 __all__ = ["Job"]
@@ -29,10 +27,7 @@ class Job:
         config: What was asked for.
         units: Of the model.
         mixture: Models with some of them quantized.
-        reference: The original on the search data; None for no search.
-        state: What was found out before.
-        clock: Of the time that may be spent.
-        progress: Told how far it has come.
+        session: What it shares with those of other methods.
     """
 
     method: str
@@ -40,10 +35,7 @@ class Job:
     config: QuantizeConfig
     units: Sequence[Unit]
     mixture: Mixing
-    reference: Reference | None
-    state: SearchState
-    clock: Clock
-    progress: Progress
+    session: Session
 
     def search(
         self, slower: frozenset[str], batches: Batches
@@ -57,7 +49,7 @@ class Job:
         Returns:
             The units, the most sensitive first; and what was found, None without a search.
         """
-        if self.reference is None:
+        if self.session.reference is None:
             return (), None
         fits = self.measure(slower).within
         if fits and self.config.search != "always":
@@ -67,25 +59,25 @@ class Job:
             self.mixture,
             self.units,
             batches,
-            tally=self.state.tallies.setdefault(self.method, Tally()),
-            state=self.state,
-            clock=self.clock,
-            progress=self.progress,
+            tally=self.session.state.tallies.setdefault(self.method, Tally()),
+            state=self.session.state,
+            clock=self.session.clock,
+            progress=self.session.progress,
         )
         if fits:
             return ranking, Found(kept=slower, stopped="whole")
-        return ranking, find_kept(slower, ranking, self.measure, self.clock)
+        return ranking, find_kept(slower, ranking, self.measure, self.session.clock)
 
     def measure(self, kept: frozenset[str]) -> Trial:
         """Measure the model that keeps these units, unless that was done before."""
-        trials = self.state.trials.setdefault(self.method, [])
+        trials = self.session.state.trials.setdefault(self.method, [])
         known = next((trial for trial in trials if set(trial.kept) == kept), None)
         if known is not None:
             return known
-        assert self.reference is not None
+        assert self.session.reference is not None
         stage = f"trying {len(self.units) - len(kept)} of {len(self.units)} in INT8"
         model = self.mixture.quantize({unit.name for unit in self.units} - kept)
-        comparison = self.reference.compare(model, self.progress, stage)
+        comparison = self.session.reference.compare(model, self.session.progress, stage)
         quality = judge(comparison, max_drop=self.config.max_drop, seed=self.config.seed)
         trial = Trial(
             kept=tuple(sorted(kept)),
@@ -98,5 +90,5 @@ class Job:
         )
         trials.append(trial)
         if len(trials) > 1:  # a first one alone is not worth a file
-            self.state.save()
+            self.session.state.save()
         return trial

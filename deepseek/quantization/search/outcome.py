@@ -1,43 +1,14 @@
 """What a search found out, for the report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from deepseek.quantization.search.search import Found, Stopped
+from deepseek.quantization.search.finding import Finding
+from deepseek.quantization.search.search import Stopped
 from deepseek.quantization.search.sensitivity import Sensitivity
-from deepseek.quantization.search.speed import Times
 from deepseek.quantization.search.state import Trial
 
-__all__ = ["Finding", "LayerTime", "SearchReport", "Tried", "search_report"]
-
-
-class Finding(Protocol):
-    """What a method came to, of a model in torch or of a program."""
-
-    @property
-    def method(self) -> str:
-        """Its name."""
-
-    @property
-    def sensitivity(self) -> Sequence[Sensitivity]:
-        """Of units, the most sensitive first; empty where it was not measured."""
-
-    @property
-    def times(self) -> Mapping[str, Times]:
-        """Of what was timed, in both forms."""
-
-    @property
-    def trials(self) -> Sequence[Trial]:
-        """Models measured on the search data."""
-
-    @property
-    def found(self) -> Found | None:
-        """What the search ended with; None where there was none."""
-
-    @property
-    def last(self) -> Trial | None:
-        """What was measured of the model that was settled on."""
+__all__ = ["LayerTime", "SearchReport", "Tried", "search_report"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

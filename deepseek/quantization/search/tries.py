@@ -1,69 +1,45 @@
 """Try one method, or all of them and keep the best."""
 
-from pathlib import Path
-
-from torch import nn
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from deepseek.errors import DeepseekError, GateError
-from deepseek.progress import Progress
-from deepseek.quantization.batches import Batches
-from deepseek.quantization.config import QuantizeConfig
-from deepseek.quantization.methods import METHODS
-from deepseek.quantization.search.attempt import Attempt, attempt
-from deepseek.quantization.search.clock import Clock
-from deepseek.quantization.search.reference import Reference
-from deepseek.quantization.search.state import SearchState, fingerprint, open_state
+from deepseek.quantization.search.finding import Finding
+from deepseek.quantization.search.session import Session
 
-__all__ = ["settings_of", "try_methods"]
+__all__ = ["try_methods"]
+
+_Found = TypeVar("_Found", bound=Finding)
 
 
 def try_methods(
-    original: nn.Module,
-    calibration: Batches,
-    config: QuantizeConfig,
-    clock: Clock,
-    progress: Progress,
-    *,
-    state_file: Path | None,
-    resume: bool,
-) -> tuple[tuple[Attempt, ...], SearchState]:
-    """Try the method that was asked for, or all of them while there is time.
+    methods: Iterable[str], attempt: Callable[[str], _Found], session: Session
+) -> tuple[_Found, ...]:
+    """Try methods while there is time, the first in any case.
+
+    Args:
+        methods: Their names.
+        attempt: Tries one.
+        session: Of the search, which is over where no method comes to anything.
 
     Returns:
-        What each made, at least one; and the state of the search, which the caller removes.
+        What they came to, at least one.
 
     Raises:
-        InputError: No method can quantize the model, or there is no search to go on with.
+        InputError: No method can quantize the model.
         GateError: None makes a layer faster, and size alone was not asked for.
     """
-    reference: Reference | None = None
-    mark = ""
-    if config.search != "never" or config.method == "auto":
-        reference = Reference(original, calibration, config.metric)
-        if state_file is not None:
-            mark = fingerprint(original, calibration, settings_of(config))
-    state = open_state(state_file, mark, resume=resume)
-    attempts: list[Attempt] = []
+    attempts: list[_Found] = []
     errors: list[DeepseekError] = []
-    for method in METHODS if config.method == "auto" else (config.method,):
-        if attempts and clock.over():
+    for method in methods:
+        if attempts and session.clock.over():
             break
         try:
-            attempts.append(
-                attempt(
-                    method, original, calibration, config,
-                    reference=reference, state=state, clock=clock, progress=progress,
-                )
-            )  # fmt: skip
+            attempts.append(attempt(method))
         except DeepseekError as error:
             errors.append(error)
     if not attempts:
-        state.remove()
+        session.state.remove()
         # Input that no method takes is one thing, layers that are slower another.
         raise next((e for e in errors if not isinstance(e, GateError)), errors[0])
-    return tuple(attempts), state
-
-
-def settings_of(config: QuantizeConfig) -> tuple[object, ...]:
-    """What else the findings of a search depend on."""
-    return config.metric, config.max_drop, config.seed, config.smallest
+    return tuple(attempts)

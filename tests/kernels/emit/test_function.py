@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepseek.kernels import jit
-from deepseek.kernels.emit import BF16, F32, I32, Arguments, Module, transpose
+from deepseek.kernels.emit import BF16, F32, I32, Arguments, Module, fold, transpose
 from deepseek.kernels.target import KNOWN
 
 ARGUMENTS = Arguments(x="pointer", out="pointer", length="int", factor="float")
@@ -124,6 +124,18 @@ def test_transpose(target, size):
     x = np.arange(size * size, dtype=np.float32).reshape(size, size)
     out = run(target, emit, x, np.empty((size, size), np.float32))
     np.testing.assert_array_equal(out, x.T)
+
+
+@pytest.mark.parametrize("size", [4, 8, 16])
+def test_fold(target, size):
+    def emit(f, a):
+        x, out = f.array(a.x), f.array(a.out)
+        rows = [x.load(row * size, lanes=size) for row in range(size)]
+        out.store(fold(rows, f.maximum), 0)
+
+    x = np.random.default_rng(0).permutation(size * size).astype(np.float32).reshape(size, size)
+    out = run(target, emit, x, np.empty(size, np.float32))
+    np.testing.assert_array_equal(out, x.max(1))
 
 
 def test_types_that_differ_are_named():
