@@ -34,7 +34,7 @@ class Point:
 
 
 def bars(rows: Sequence[Bar], title: str) -> str:
-    """Horizontal bars on a logarithmic scale, longest names cut in their middle."""
+    """Horizontal bars on a logarithmic scale; of long names the last parts."""
     values = [row.value for row in rows if row.value > 0]
     if not values:
         return ""
@@ -58,9 +58,12 @@ def bars(rows: Sequence[Bar], title: str) -> str:
 
 
 def _short(name: str, most: int = 44) -> str:
-    if len(name) <= most:
-        return name
-    return f"{name[: most // 2 - 1]}…{name[-(most // 2) :]}"
+    """A path, or as many of its last parts as fit: the first ones are the same for all layers."""
+    shown, whole = name, name
+    while len(shown) > most and "." in whole:
+        whole = whole.partition(".")[2]
+        shown = f"….{whole}"
+    return shown if len(shown) <= most else f"…{shown[1 - most :]}"
 
 
 def curve(

@@ -9,10 +9,12 @@ import torch
 
 from deepseek.quantization.batches import Batch
 from deepseek.quantization.config import QuantizeConfig
+from deepseek.quantization.page.charts import Bar, bars
 from deepseek.quantization.page.page import render_page
 from deepseek.quantization.quantize import quantize_on
 
 BAD = "bert.encoder.layer.0.attention.self.value"
+DEEP = "encoder.layer.11.attention.output.dense"
 VOID = {"meta", "br", "line", "rect", "circle"}
 
 
@@ -113,3 +115,18 @@ def test_without_a_search_there_are_no_charts(document):
     page, seen = checked(replace(document, search=None, worst=()).to_document())
     assert "svg" not in seen
     assert "Before and after" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("classifier", "classifier"),
+        (
+            "a_model.encoder.layer.11.attention.output.dense",
+            "….encoder.layer.11.attention.output.dense",
+        ),
+        ("x" * 60, "…" + "x" * 43),
+    ],
+)
+def test_of_long_names_the_last_parts_are_shown(name, shown):
+    assert f">{shown}<" in bars([Bar(name=name, value=1.0, text="1")], "layers")
