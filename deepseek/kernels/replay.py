@@ -106,16 +106,12 @@ class Replay:
         self._memory = ctypes.create_string_buffer(end)
         base = -(-ctypes.addressof(self._memory) // _LINE) * _LINE
         entries = []
+        self._arguments: list[int] = []  # addresses
         for begin, region, launch in zip(begins, regions, launches, strict=True):
-            ctypes.memmove(base + begin - _LINE, region, len(region))
-            entries.append(_ENTRY.pack(base + begin - _LINE, launch.team))
-        ends = [
-            base + begin - _LINE + len(region)
-            for begin, region in zip(begins, regions, strict=True)
-        ]
-        self._arguments = [
-            end - len(launch.arguments) for end, launch in zip(ends, launches, strict=True)
-        ]
+            place = base + begin - _LINE
+            ctypes.memmove(place, region, len(region))
+            entries.append(_ENTRY.pack(place, launch.team))
+            self._arguments.append(place + len(region) - len(launch.arguments))
         self._entries = b"".join(entries)
         self._tables: dict[int, bytes] = {}
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from deepseek.compiler.capture import Inputs
 
-__all__ = ["identity"]
+__all__ = ["identity", "named_tensors"]
 
 _TREES = frozenset(("_parameters", "_buffers", "_modules"))  # looked at on their own
 _OWN = Path(__file__).resolve().parents[2]
@@ -66,14 +66,16 @@ def _module(describe: Describer, name: str, module: nn.Module) -> Any:
 def _tensors(model: nn.Module) -> Iterator[Any]:
     """Names and looks of parameters and buffers, and which of them are the same tensor."""
     first: dict[int, str] = {}
-    named = (
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    )
-    for name, tensor in named:
+    for name, tensor in named_tensors(model):
         same = first.setdefault(id(tensor), name)
         look = str(tensor.dtype), tuple(tensor.shape), tensor.stride(), str(tensor.device)
         yield name, same, name_of(type(tensor)), *look
+
+
+def named_tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Parameters and buffers, shared ones under each of their names."""
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
 
 
 def _input(describe: Describer, leaf: Any) -> Any:

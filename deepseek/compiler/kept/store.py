@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from deepseek.compiler.capture import Captured
 from deepseek.compiler.kept.description import CannotDescribeError
-from deepseek.compiler.kept.identity import identity
+from deepseek.compiler.kept.identity import identity, named_tensors
 from deepseek.compiler.kept.values import Reader, write_value
 from deepseek.compiler.saved.codec import Decoder, Encoder
 from deepseek.compiler.saved.symbols import read_guards, write_guards
@@ -144,11 +144,7 @@ def _quietly(function: Callable[[Any], Any], value: Any) -> Any:
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name."""
-    named = (
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    )
-    return {name: tensor.detach() for name, tensor in named}
+    return {name: tensor.detach() for name, tensor in named_tensors(model)}
 
 
 def _look(tensor: Tensor) -> _Look:

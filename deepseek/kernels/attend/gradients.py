@@ -47,10 +47,9 @@ def run_backward(
     """The gradients of q, k and v, from those of the result and of the log-sum-exp."""
     grad, q, k, v, out = (with_dense_rows(x) for x in (grad.to(q.dtype), q, k, v, out))
     shares = _UNITS_A_THREAD * parallel.threads() if parallel.threads() > 1 else 1
-    listed = None if lists is None else (lists.starts.shape, lists.block, lists.most)
     key = (
         q.dtype, *((x.shape, x.stride()) for x in (q, k, v, grad, out)),
-        None if mask is None else look(mask), causal, scale, listed, target, shares,
+        look(mask, lists), causal, scale, target, shares,
     )  # fmt: skip
     plan = _plans.get(key)
     if plan is None:

@@ -45,10 +45,9 @@ def run_forward(
     target: Target | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The result and the log-sum-exp of an attention; see :func:`attention`."""
-    listed = None if lists is None else (lists.starts.shape, lists.block, lists.most)
     key = (
         q.dtype, q.shape, q.stride(), k.dtype, k.shape, k.stride(), v.dtype, v.shape, v.stride(),
-        None if mask is None else look(mask), causal, scale, listed, target,
+        look(mask, lists), causal, scale, target,
     )  # fmt: skip
     plan = _plans.get(key)
     if plan is None:
@@ -104,10 +103,13 @@ class _Plan:
 _plans: dict[Hashable, _Plan] = {}
 
 
-def look(mask: Tensor) -> Hashable:
-    """All of a mask but its address and content."""
+def look(mask: Tensor | None, lists: BlockLists | None) -> Hashable:
+    """All of a mask and of lists but their addresses and content."""
+    listed = None if lists is None else (lists.starts.shape, lists.block, lists.most)
+    if mask is None:
+        return listed
     recording = mask.requires_grad and torch.is_grad_enabled()
-    return mask.dtype, mask.shape, mask.stride(), mask.device, recording
+    return mask.dtype, mask.shape, mask.stride(), mask.device, recording, listed
 
 
 def _plan(
