@@ -11,6 +11,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import weakref
+from bisect import bisect_left
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -39,21 +41,26 @@ class Arena:
         self._size = len(self._map)
         self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self._blocks: list[tuple[int, int]] = []  # begin and end, in order
+        self._watched: dict[int, weakref.ref[Any]] = {}
         self.peak = 0
 
-    def empty(self, size: Sequence[int], stride: Sequence[int], dtype: torch.dtype) -> Tensor:
-        """A tensor in a block of its own.
+    def empty(
+        self, size: Sequence[int], stride: Sequence[int] | None, dtype: torch.dtype
+    ) -> Tensor:
+        """A tensor in a block of its own, contiguous if the stride is None.
 
         Raises:
             MemoryError: No gap is large enough.
         """
         if 0 in size:
+            stride = contiguous_stride(size) if stride is None else stride
             return torch.empty_strided(size, stride, dtype=dtype)
-        length = _reach(size, stride) * dtype.itemsize
+        length = (prod(size) if stride is None else _reach(size, stride)) * dtype.itemsize
         begin = self._take(length)
         block = self._block(self._base + begin, length)
-        weakref.finalize(block, self._give_back, begin).atexit = False
-        return torch.frombuffer(block, dtype=dtype).as_strided(size, stride)
+        self._watched[begin] = weakref.ref(block, partial(self._give_back, begin))
+        flat = torch.frombuffer(block, dtype=dtype)
+        return flat.view(*size) if stride is None else flat.as_strided(size, stride)
 
     def holds(self, tensor: Tensor) -> bool:
         """Whether a tensor lies in the arena."""
@@ -88,9 +95,9 @@ class Arena:
         self.peak = max(self.peak, begin + length)
         return begin
 
-    def _give_back(self, begin: int) -> None:
-        place = next(i for i, (used, _) in enumerate(self._blocks) if used == begin)
-        del self._blocks[place]
+    def _give_back(self, begin: int, _block: object) -> None:
+        del self._watched[begin]
+        del self._blocks[bisect_left(self._blocks, (begin,))]
 
 
 def bounds(tensor: Tensor) -> tuple[int, int]:

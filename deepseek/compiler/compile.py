@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 from deepseek.compiler import diagnostics, kept
 from deepseek.compiler.caches import CannotFlattenError, adopt
 from deepseek.compiler.capture import Inputs, capture, flatten
+from deepseek.compiler.collector import uncollected
 from deepseek.compiler.parts import Parts
 from deepseek.compiler.program import Program
 from deepseek.compiler.rewrite import rewrite
@@ -113,7 +114,7 @@ class CompiledModel:
         for compilation in self.compilations:
             if compilation.captured.fits(inputs):
                 return compilation
-        with self._lock:
+        with self._lock, uncollected():
             return self._compile(inputs)
 
     def _compile(self, inputs: Inputs) -> Compilation | None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import sympy
 from torch import SymInt
 
+from deepseek.compiler.sizes import compute
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -71,7 +73,7 @@ class Guards:
         for symbol, (least, most) in self.ranges.items():
             if symbol in values and not least <= values[symbol] <= most:
                 return False
-        return all(bool(condition.subs(values)) for condition in self.conditions)
+        return all(bool(compute(condition, values)) for condition in self.conditions)
 
     def symbols(self, shapes: Sequence[Sequence[int]]) -> dict[sympy.Symbol, int] | None:
         """The values of the symbols for shapes; None if no values give these shapes."""
@@ -83,11 +85,11 @@ class Guards:
                 return None
             pairs += zip(expected_shape, shape, strict=True)
         values = {want: have for want, have in pairs if isinstance(want, sympy.Symbol)}
-        for want, have in pairs:
-            expected = want if isinstance(want, int) else want.subs(values)
-            if expected != have:
-                return None
-        return values
+        try:
+            fits = all(compute(want, values) == have for want, have in pairs)
+        except KeyError:  # a symbol that is nowhere alone
+            return None
+        return values if fits else None
 
 
 def _expression(size: Any) -> _Size:

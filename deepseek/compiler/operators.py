@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from deepseek.kernels.attend.launch import run_forward
 from deepseek.kernels.gemm import linear
+from deepseek.kernels.memory import empty
 from deepseek.kernels.rows.embeddings import run_embedding
 from deepseek.kernels.rows.norms import run_norm
 from deepseek.kernels.rows.rotation import run_rotary
@@ -58,7 +59,7 @@ class Linear(Operator):
     ) -> Tensor:
         """``(..., K)`` to ``(..., N)``; the others are of that shape."""
         if out is None and self.dtype is not None:
-            out = x.new_empty((*x.shape[:-1], self.weight.features), dtype=self.dtype)
+            out = empty((*x.shape[:-1], self.weight.features), self.dtype)
         return linear(x, self.weight, self.bias, self.activation, residual, multiply, out)
 
     def describe(self) -> str:
@@ -87,7 +88,7 @@ class Chain(Operator):
         if parts < 2:
             return self.second(self.first(x), residual)
         dtype = self.second.dtype or dtype
-        out = x.new_empty((*x.shape[:-1], self.second.weight.features), dtype=dtype)
+        out = empty((*x.shape[:-1], self.second.weight.features), dtype)
         step = -(-rows // parts)
         x, flat = x.flatten(0, -2), out.flatten(0, -2)
         added = None if residual is None else residual.flatten(0, -2)

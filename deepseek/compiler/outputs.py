@@ -11,6 +11,7 @@ from torch import SymInt, Tensor
 
 from deepseek.compiler.nodes import calls, is_node, value_of
 from deepseek.compiler.operators import Operator
+from deepseek.compiler.sizes import compute
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,9 +46,7 @@ class Layout(Operator):
         strides = self._known.get(values)
         if strides is None:
             symbols = dict(zip(self.symbols, values, strict=True))
-            strides = tuple(
-                step if isinstance(step, int) else int(step.subs(symbols)) for step in self.strides
-            )
+            strides = tuple(int(compute(step, symbols)) for step in self.strides)
             self._known[values] = strides
         if x.stride() == strides or _lie_alike(x, strides):
             return x

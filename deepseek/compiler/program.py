@@ -1,10 +1,8 @@
 """A rewritten graph that runs: in Python where shapes are new, natively where they come again.
 
-The first call with given shapes runs the graph as Python code, the second is recorded, and from the
-third on the record is replayed: kernels one after the other in a native loop, with a step back into
-Python only for an operator that is left to ATen. A shape that comes once costs nothing beyond its
-run, and none costs a compilation. Large inputs are recorded at once: that takes little beside their
-run, and what Python's own run would have held in memory is not there twice.
+The first call with given shapes runs the graph as Python code and is recorded; from then on the
+record is replayed: kernels one after the other in a native loop, with a step back into Python only
+for an operator that is left to ATen. A new shape costs no compilation.
 """
 
 from __future__ import annotations
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Program", "Record"]
 
 _MOST_RECORDS = 256
-_MOST_SEEN = 4096
-_LARGE = 1 << 12  # numbers in the inputs
 
 
 class Record:
@@ -84,10 +80,6 @@ def _key(values: Sequence[Any]) -> Hashable:
     return tuple(looks), threads()
 
 
-def _is_large(tensors: Sequence[Any]) -> bool:
-    return sum(x.numel() for x in tensors if isinstance(x, Tensor)) >= _LARGE
-
-
 def _is_plain(tensor: Tensor) -> bool:
     """Whether a copy in memory with the same strides stands for a tensor."""
     if not tensor.is_cpu or tensor.layout != torch.strided or tensor.is_complex():
@@ -132,7 +124,7 @@ class Program:
             self._blank[placeholders.index(node)] = tensor
         self._arena: Arena | None = None
         self._records: dict[Hashable, Record | None] = {}
-        self._seen: set[Hashable] = set()
+        self._refused = False
         self._lock = threading.Lock()
 
     def __call__(self, tensors: Sequence[Any]) -> Any:
@@ -140,23 +132,17 @@ class Program:
         key = _key(tensors)
         known = key in self._records
         record = self._records.get(key)
-        if known and record is None:
+        if self._refused or (known and record is None):
             return self.run(tensors)
         if not self._lock.acquire(blocking=False):
             return self.run(tensors)  # another thread has the arena
         try:
-            if record is not None:
-                outputs = record.run(tensors)
-                return self.run(tensors) if outputs is None else outputs
-            if key in self._seen or _is_large(tensors):
+            if record is None:
                 return self._record(key, tensors)
+            outputs = record.run(tensors)
+            return self.run(tensors) if outputs is None else outputs
         finally:
             self._lock.release()
-        if len(self._seen) >= _MOST_SEEN:
-            self._seen.clear()
-        outputs = self.run(tensors)
-        self._seen.add(key)
-        return outputs
 
     def run(self, tensors: Sequence[Any]) -> Any:
         """The outputs by way of Python alone."""
@@ -198,6 +184,7 @@ class Program:
                 outputs = self.run(buffers)
         except CannotRecordError:
             self._records[key] = None
+            self._refused = True  # an operator is the reason, whatever the shape
             return self.run(tensors)
         held = tree_map_only(Tensor, lambda x: arena.alias(x) if arena.holds(x) else x, outputs)
         inputs = [

@@ -7,6 +7,7 @@ depends on no input is computed now and kept.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Self
@@ -16,14 +17,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-from deepseek.compiler.arena import bounds
 from deepseek.kernels import parallel
+from deepseek.kernels.memory import made_by
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractContextManager
 
     from deepseek.compiler.arena import Arena
+    from deepseek.kernels.memory import Maker
     from deepseek.kernels.parallel import Launch
 
 __all__ = [
@@ -58,6 +60,9 @@ class OperatorCall:
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes what runs within a with statement.
 
+    Kernels ask it for memory directly, and views are let through before anything else is looked at:
+    torch takes 8 us to come to a mode, as long as a small kernel.
+
     Attributes:
         arena: Where results go.
         steps: What was done, in order.
@@ -74,8 +79,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._listening: list[AbstractContextManager[None]] = []
         self._births: list[tuple[int, int, int]] = []  # first byte, end, steps before
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Not to be wrapped for Dynamo, which never traces a recording and takes 2 us a call."""
+        return False
+
     def __enter__(self) -> Self:
-        self._listening.append(parallel.listening(self.steps.append))
+        self._listening.append(_hearing(self.steps.append, self._make))
         self._listening[-1].__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -89,6 +99,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Called by torch for every operator."""
         named = kwargs or {}
+        if func in _VIEWS:
+            return func(*args, **named)
         if _depends_on_content(func, args):
             raise CannotRecordError(f"{func} depends on what its input holds")
         # First, because what may give a view may as well copy: contiguous, reshape. In inference
@@ -99,18 +111,26 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if _gives_view(func):
             return _in_memory(func(*args, **named))
         if func in _EMPTIES:
-            return self._empty(func(*args, **named))
-        return self._operator(func, args, named)
+            return self._like(func(*args, **named))
+        with _hearing(None, None):
+            return self._operator(func, args, named)
 
     def birth(self, low: int, high: int) -> int | None:
         """How many steps there were when the block that holds these addresses was taken last."""
         found = [steps for begin, end, steps in self._births if begin <= low and high <= end]
         return found[-1] if found else None
 
-    def _empty(self, like: Tensor) -> Tensor:
-        made = self.arena.empty(like.shape, like.stride(), like.dtype)
-        self._births.append((*bounds(made), len(self.steps)))
+    def _make(
+        self, size: Sequence[int], stride: Sequence[int] | None, dtype: torch.dtype
+    ) -> Tensor:
+        with torch._C._DisableTorchDispatch():  # noqa: SLF001 - the arena's own views need no look
+            made = self.arena.empty(size, stride, dtype)
+        low = made.data_ptr()
+        self._births.append((low, low + made.nbytes, len(self.steps)))
         return made
+
+    def _like(self, x: Tensor) -> Tensor:
+        return self._make(x.shape, x.stride(), x.dtype)
 
     def _operator(self, func: Any, args: Any, named: dict[str, Any]) -> Any:
         given = [x for x in tree_flatten((args, named))[0] if isinstance(x, Tensor)]
@@ -149,7 +169,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _moved(self, made: Tensor) -> Tensor:
         if not made.numel():
             return made
-        return self._empty(made).copy_(made)
+        return self._like(made).copy_(made)
 
     def _note(self, func: Any, args: Any, named: dict[str, Any]) -> None:
         held, held_named = self._held((args, named))
@@ -170,6 +190,23 @@ def _in_memory(view: Any) -> Any:
             raise CannotRecordError("a conjugation is not in memory")
     return view
 
+
+@contextmanager
+def _hearing(listener: Callable[[Launch], None] | None, maker: Maker | None) -> Iterator[None]:
+    """Tell a listener of launches of this thread, and let a maker give its kernels memory."""
+    with parallel.listening(listener), made_by(maker):
+        yield
+
+
+_VIEWS = frozenset(
+    (
+        _aten.view.default, _aten.slice.Tensor, _aten.select.int, _aten.transpose.int,
+        _aten.permute.default, _aten.expand.default, _aten.unsqueeze.default,
+        _aten.squeeze.dim, _aten.squeeze.dims, _aten.t.default, _aten.alias.default,
+        _aten.detach.default, _aten.split.Tensor, _aten.split_with_sizes.default,
+    )
+)  # fmt: skip
+"""Operators that give views of what lies in memory and nothing else."""
 
 _EMPTIES = frozenset(
     (

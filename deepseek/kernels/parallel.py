@@ -135,8 +135,8 @@ def threads() -> int:
 
 
 @contextmanager
-def listening(listener: Callable[[Launch], None]) -> Iterator[None]:
-    """Tell ``listener`` of every launch of this thread within a with statement."""
+def listening(listener: Callable[[Launch], None] | None) -> Iterator[None]:
+    """Tell ``listener``, if any, of every launch of this thread within a with statement."""
     before = getattr(_listeners, "listener", None)
     _listeners.listener = listener
     try:

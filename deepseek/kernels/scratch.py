@@ -10,6 +10,7 @@ import threading
 import torch
 from torch import Tensor
 
+from deepseek.kernels.memory import empty
 from deepseek.kernels.parallel import listened
 
 __all__ = ["scratch"]
@@ -26,7 +27,7 @@ def scratch(use: str, size: int) -> Tensor:
     Calls that somebody writes down to repeat them get memory of their own, to be held on to.
     """
     if size > _MOST_KEPT or listened():
-        return torch.empty(size, dtype=torch.uint8)
+        return empty((size,), torch.uint8)
     memory: Tensor | None = getattr(_kept, use, None)
     if memory is None or memory.nbytes < size:
         memory = torch.empty(size, dtype=torch.uint8)

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 
 from deepseek.compiler.arena import Arena, contiguous_stride
-from deepseek.compiler.operators import Softmax
+from deepseek.compiler.operators import Attention, Embedding, Linear, Norm, Rotary, Softmax
 from deepseek.compiler.record import CannotRecordError, OperatorCall, Recorder
+from deepseek.kernels.gemm import pack_weight
+from deepseek.kernels.int8 import pack_int8
 from deepseek.kernels.parallel import Launch
+from deepseek.nn.int8_arithmetic import quantize_weight
 
 aten = torch.ops.aten
 
@@ -30,6 +33,42 @@ def test_kernels_are_noted_after_an_operator_that_is_made_of_others() -> None:
         torch.randn(2, 3, 8),
     )
     assert [type(step) for step in recorder.steps] == [Launch]
+
+
+TABLE, ANGLES = torch.randn(5, 8), torch.randn(2, 2, 3, 8)
+KERNELS: dict[str, Callable[[Tensor], Tensor]] = {
+    "linear": Linear(pack_weight(torch.randn(16, 8)), torch.randn(16), "gelu"),
+    "int8": Linear(pack_int8(*quantize_weight(torch.randn(16, 8)), "asymmetric")),
+    "narrow": Linear(pack_weight(torch.randn(16, 8)), dtype=torch.bfloat16),
+    "norm": Norm(torch.randn(8), torch.randn(8), 1e-5),
+    "softmax": Softmax(),
+    "attention": lambda x: Attention()(*[x.unflatten(-1, (2, 4)).transpose(1, 2)] * 3),
+    "rotary": lambda x: Rotary()(*[x[:, None]] * 2, *ANGLES)[0],
+    "embedding": lambda x: Embedding((TABLE,))(x[..., 0].long().clamp(0, 4)),
+}
+
+
+@pytest.mark.parametrize("run", KERNELS.values(), ids=KERNELS)
+def test_kernels_are_noted_and_what_they_make_lies_in_the_arena(
+    run: Callable[[Tensor], Tensor],
+) -> None:
+    recorder, given, result = recorded(run, torch.randn(2, 3, 8))
+    assert any(isinstance(step, Launch) for step in recorder.steps)
+    assert recorder.arena.holds(result)
+    torch.testing.assert_close(result, run(given), rtol=0, atol=0)
+
+
+def test_an_operator_of_ours_that_is_called_by_its_name_is_one_step() -> None:
+    from deepseek.kernels.rows import ops
+
+    norm = ops.layer_norm
+    weight = torch.randn(8)
+    recorder, given, result = recorded(lambda x: norm(x, weight), torch.randn(2, 3, 8))
+    (step,) = recorder.steps
+    assert isinstance(step, OperatorCall)
+    result.zero_()
+    step.run()
+    torch.testing.assert_close(result, norm(given, weight))
 
 
 def test_nothing_is_noted_after_a_run() -> None:

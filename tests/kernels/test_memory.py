@@ -1,4 +1,4 @@
-"""Memory for large results."""
+"""Memory for the results of kernels."""
 
 import mmap
 
@@ -28,3 +28,30 @@ def test_only_large_memory_asks_for_large_pages(monkeypatch):
     assert first % mmap.PAGESIZE == 0
     assert large.data_ptr() <= first
     assert first + size == large.data_ptr() + large.nbytes
+
+
+def test_strides_may_be_given():
+    result = memory.empty((2, 3, 4), torch.float32, (12, 1, 3))
+    assert result.stride() == (12, 1, 3)
+
+
+def test_a_maker_gives_memory_within_its_statement_alone():
+    asked = []
+
+    def maker(shape, strides, dtype):
+        asked.append((shape, strides, dtype))
+        return torch.zeros(shape, dtype=dtype)
+
+    with memory.made_by(maker):
+        assert not memory.empty((3,), torch.float32).any()
+        with memory.made_by(None):
+            memory.empty((4,), torch.float32)
+        memory.empty((5, 1), torch.bfloat16, (1, 1))
+    memory.empty((6,), torch.float32)
+    assert asked == [((3,), None, torch.float32), ((5, 1), (1, 1), torch.bfloat16)]
+
+
+def test_a_maker_goes_with_its_statement_when_that_fails():
+    with pytest.raises(ValueError, match="gone"), memory.made_by(lambda *_: pytest.fail("asked")):
+        raise ValueError("gone")
+    memory.empty((3,), torch.float32)

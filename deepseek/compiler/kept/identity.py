@@ -31,6 +31,7 @@ __all__ = ["identity", "named_tensors"]
 
 _TREES = frozenset(("_parameters", "_buffers", "_modules"))  # looked at on their own
 _OWN = Path(__file__).resolve().parents[2]
+_PACKAGES = frozenset(("site-packages", "dist-packages"))  # another environment's, by way of a path
 
 
 def identity(model: nn.Module, inputs: Inputs) -> str:
@@ -117,7 +118,10 @@ def _is_installed(name: str) -> bool:
     if name == "__main__":
         return False
     file = getattr(sys.modules.get(name), "__file__", None)
-    return file is None or not Path(file).is_absolute() or str(file).startswith(_installed())
+    if file is None or file.startswith(_installed()):
+        return True
+    path = Path(file)
+    return not path.is_absolute() or not _PACKAGES.isdisjoint(path.parts)
 
 
 @cache

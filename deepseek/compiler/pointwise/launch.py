@@ -14,6 +14,7 @@ from deepseek.compiler.pointwise.kernel import Form, arguments_of, build_pointwi
 from deepseek.compiler.pointwise.layout import Rows, rows_of
 from deepseek.compiler.pointwise.writer import DTYPES
 from deepseek.kernels.jit import kernel
+from deepseek.kernels.memory import empty
 from deepseek.kernels.parallel import run, threads
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ class Launch:
         shape: Of the result, dimensions in the order of memory.
         order: Where each dimension of the result is among those; None where they are the same.
         dtype: Of the result.
-        like: An operand of the result's dtype and layout, faster to allocate by; else None.
         units: Units of work.
         chunk: Units that a thread takes at a time.
         numbers: Whether some operands are numbers.
@@ -53,7 +53,6 @@ class Launch:
     shape: tuple[int, ...]
     order: tuple[int, ...] | None
     dtype: torch.dtype
-    like: int | None
     units: int
     chunk: int
     numbers: bool
@@ -65,16 +64,13 @@ class Launch:
         It raises OverflowError or struct.error for a number that the kernel's dtypes do not hold.
         """
         kernel, pack, shape, dtype = self.kernel, self.pack, self.shape, self.dtype
-        units, chunk, order, like = self.units, self.chunk, self.order, self.like
+        units, chunk, order = self.units, self.chunk, self.order
         anew, numbers = self.anew, self.numbers
 
         def call(*operands: Any) -> Tensor:
             if anew:
                 operands = _laid_out(operands, anew)
-            if like is None:
-                out = torch.empty(shape, dtype=dtype)
-            else:
-                out = torch.empty_like(operands[like])
+            out = empty(shape, dtype)
             if numbers:
                 values = [x.data_ptr() if isinstance(x, Tensor) else x for x in operands]
             else:
@@ -131,7 +127,6 @@ def launch_for(
         shape=inner,
         order=None if order is None else inverse(order),
         dtype=_TORCH[expression.dtype],
-        like=_like(expression, operands, shape) if order is None else None,
         numbers=any(x.kind == "number" for x in expression.inputs),
         anew=anew,
         units=rows.count,
@@ -179,16 +174,6 @@ def _laid_out(
     for number, order in anew:
         result[number] = result[number].permute(order).contiguous().permute(inverse(order))
     return tuple(result)
-
-
-def _like(expression: Expression, operands: Sequence[Any], shape: Sequence[int]) -> int | None:
-    dtype = _TORCH[expression.dtype]
-    fitting = (
-        number
-        for number, x in enumerate(operands)
-        if type(x) is Tensor and x.dtype == dtype and x.shape == shape and x.is_contiguous()
-    )
-    return next(fitting, None)
 
 
 def _fit(expression: Expression, operands: Sequence[Any]) -> bool:

@@ -23,6 +23,9 @@ from deepseek.kernels.int8.pack import INT8_ROUNDINGS
 from deepseek.kernels.target import current
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from torch import Tensor
     from torch.fx import Graph, Node
 
     from deepseek.compiler.nodes import Constants
@@ -40,40 +43,34 @@ _VIEWS = (
 
 def round_products(graph: Graph, _constants: Constants) -> None:
     """Let every linear layer with a bf16 weight, and all attention, compute in bf16."""
-    casts: dict[Node, Node] = {}
+    rounding = _Rounding()
     for node in list(graph.nodes):
         if node.op != "call_function" or dtype_of(node) != torch.float32:
             continue
         if isinstance(node.target, Linear) and node.target.weight.dtype == torch.bfloat16:
             node.target = changed(node.target, dtype=torch.float32)
-            node.update_arg(0, _rounded(node.args[0], casts))
+            rounding.round_operands(node, 1)
         elif isinstance(node.target, Attention):
-            for place in range(3):
-                node.update_arg(place, _rounded(node.args[place], casts))
-            _widen_after(node)
-    for node in list(graph.nodes):
-        _give_rounded(node)
-    graph.eliminate_dead_code(is_kept)
+            rounding.round_operands(node, 3)
+            rounding.widen_after(node)
+    rounding.settle(graph)
 
 
 def round_attention(graph: Graph, _constants: Constants) -> None:
     """Let attention between products of integers compute in bf16, if the processor has AMX."""
     if not has_tiles():
         return
-    casts: dict[Node, Node] = {}
+    rounding = _Rounding()
     for node in list(graph.nodes):
         if node.op != "call_function" or dtype_of(node) != torch.float32:
             continue
         if isinstance(node.target, Attention) and all(map(_of_integers, node.args[:3])):
-            for place in range(3):
-                node.update_arg(place, _rounded(node.args[place], casts))
-            _widen_after(node)
+            rounding.round_operands(node, 3)
+            rounding.widen_after(node)
         elif _multiplies_integers(node) and _is_widened(node.args[0]):
             node.target = changed(cast("Linear", node.target), dtype=torch.float32)
-            node.update_arg(0, _rounded(node.args[0], casts))
-    for node in list(graph.nodes):
-        _give_rounded(node)
-    graph.eliminate_dead_code(is_kept)
+            rounding.round_operands(node, 1)
+    rounding.settle(graph)
 
 
 def has_tiles() -> bool:
@@ -106,45 +103,84 @@ def _behind_views(x: Any) -> Any:
     return x
 
 
-def _rounded(x: Any, casts: dict[Node, Node]) -> Node:
-    """What is given in bf16, rounded once for all that read it."""
-    if dtype_of(x) == torch.bfloat16:
-        node: Node = x
-        return node
-    if x not in casts:
-        begin = x.next
-        while begin.op == "placeholder":
-            begin = begin.next
-        with x.graph.inserting_before(begin):
-            casts[x] = x.graph.call_function(_CAST, (x, torch.bfloat16))
-        casts[x].meta["val"] = value_of(x).to(torch.bfloat16)
-    return casts[x]
+class _Rounding:
+    """Rounds tensors of one graph, each once for all that read it."""
+
+    def __init__(self) -> None:
+        self._casts: dict[Node, Node] = {}
+        self._made: dict[Hashable, Tensor] = {}
+
+    def round_operands(self, node: Node, count: int) -> None:
+        """Give a kernel its first operands in bf16."""
+        for place in range(count):
+            node.update_arg(place, self._rounded(node.args[place]))
+
+    def widen_after(self, node: Node) -> None:
+        """Let a kernel give bf16, and what reads it have fp32 as before."""
+        value = value_of(node)
+        with node.graph.inserting_after(node):
+            wide = node.graph.call_function(_CAST, (node, torch.float32))
+        wide.meta["val"] = value
+        node.replace_all_uses_with(wide, delete_user_cb=lambda user: user is not wide)
+        node.meta["val"] = self._narrow(value)
+
+    def settle(self, graph: Graph) -> None:
+        """Give results of kernels in bf16 where nothing reads them otherwise."""
+        for node in list(graph.nodes):
+            if node.op == "call_function" and dtype_of(node) == torch.float32:
+                self._give_rounded(node)
+        graph.eliminate_dead_code(is_kept)
+
+    def _rounded(self, x: Any) -> Node:
+        if dtype_of(x) == torch.bfloat16:
+            node: Node = x
+            return node
+        if x not in self._casts:
+            begin = x.next
+            while begin.op == "placeholder":
+                begin = begin.next
+            with x.graph.inserting_before(begin):
+                self._casts[x] = x.graph.call_function(_CAST, (x, torch.bfloat16))
+            self._casts[x].meta["val"] = self._narrow(value_of(x))
+        return self._casts[x]
+
+    def _narrow(self, value: Tensor) -> Tensor:
+        """What a node makes, in bf16. With symbols for sizes one takes torch a millisecond."""
+        look = tuple(map(_expression, (*value.shape, *value.stride())))
+        if look not in self._made:
+            self._made[look] = value.new_empty_strided(
+                value.shape, value.stride(), dtype=torch.bfloat16
+            )
+        return self._made[look]
+
+    def _give_rounded(self, node: Node) -> None:
+        if not _read_rounded(node):
+            return
+        target: Any = node.target
+        if isinstance(target, Linear) and len(node.args) == 1:
+            narrow = None if dtype_of(node.args[0]) == torch.bfloat16 else torch.bfloat16
+            node.target = changed(target, dtype=narrow)
+            self._round_views(node)
+        elif isinstance(target, Norm) and target.dtype is None:
+            node.target = changed(target, dtype=torch.bfloat16)
+            self._round_views(node)
+        elif calls(node, _CAST) and dtype_of(node.args[0]) == torch.bfloat16:
+            self._round_views(node)
+            node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]  # a node
+
+    def _round_views(self, node: Node) -> None:
+        """Views of a result that is in bf16 now need no rounding."""
+        node.meta["val"] = self._narrow(value_of(node))
+        for user in list(node.users):
+            if _rounds(user):
+                user.replace_all_uses_with(node)
+                node.graph.erase_node(user)
+            else:
+                self._round_views(user)
 
 
-def _widen_after(node: Node) -> None:
-    value = value_of(node)
-    with node.graph.inserting_after(node):
-        wide = node.graph.call_function(_CAST, (node, torch.float32))
-    wide.meta["val"] = value
-    node.replace_all_uses_with(wide, delete_user_cb=lambda user: user is not wide)
-    node.meta["val"] = value.to(torch.bfloat16)
-
-
-def _give_rounded(node: Node) -> None:
-    """Give the result of a kernel in bf16 where nothing reads it otherwise."""
-    if node.op != "call_function" or dtype_of(node) != torch.float32 or not _read_rounded(node):
-        return
-    target: Any = node.target
-    if isinstance(target, Linear) and len(node.args) == 1:
-        narrow = None if dtype_of(node.args[0]) == torch.bfloat16 else torch.bfloat16
-        node.target = changed(target, dtype=narrow)
-        _round_views(node)
-    elif isinstance(target, Norm) and target.dtype is None:
-        node.target = changed(target, dtype=torch.bfloat16)
-        _round_views(node)
-    elif calls(node, _CAST) and dtype_of(node.args[0]) == torch.bfloat16:
-        _round_views(node)
-        node.replace_all_uses_with(node.args[0])  # type: ignore[arg-type]  # a node
+def _expression(size: Any) -> Any:
+    return size.node.expr if isinstance(size, torch.SymInt) else size
 
 
 def _read_rounded(node: Node) -> bool:
@@ -156,15 +192,3 @@ def _read_rounded(node: Node) -> bool:
 
 def _rounds(node: Node) -> bool:
     return calls(node, _CAST) and dtype_of(node) == torch.bfloat16
-
-
-def _round_views(node: Node) -> None:
-    """Views of a result that is in bf16 now need no rounding."""
-    value = value_of(node)
-    node.meta["val"] = value.to(torch.bfloat16)
-    for user in list(node.users):
-        if _rounds(user):
-            user.replace_all_uses_with(node)
-            node.graph.erase_node(user)
-        else:
-            _round_views(user)

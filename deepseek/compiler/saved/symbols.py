@@ -22,6 +22,8 @@ _KINDS: dict[str, Any] = {
         functions.ModularIndexing, functions.CeilToInt, functions.FloorToInt, sympy.Rational,
     )
 }  # fmt: skip
+_TRUTHS = frozenset(("Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not"))
+"""Read as they are written: to decide one, sympy imports its tensors and groups for 0.1 s."""
 _MOST = float(2**63)
 
 
@@ -82,7 +84,10 @@ def read_expression(written: Any) -> Any:
     kind, *arguments = written
     if kind not in _KINDS:
         raise InputError(f"expected a compiled model of this version, found {kind!r} in it")
-    return _KINDS[kind](*map(read_expression, arguments))
+    parts = map(read_expression, arguments)
+    if kind in _TRUTHS:
+        return _KINDS[kind](*parts, evaluate=False)
+    return _KINDS[kind](*parts)
 
 
 def _symbol(name: str) -> Any:

@@ -15,6 +15,7 @@ from deepseek.kernels.attend.operands import mask_view, result, sizes_of, with_d
 from deepseek.kernels.attend.product import build_product
 from deepseek.kernels.calls import keep
 from deepseek.kernels.jit import Kernel, kernel
+from deepseek.kernels.memory import empty
 from deepseek.kernels.target import Target, current
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def run_backward(
     if mask is not None:
         mask, _ = mask_view(mask, sizes)
     operands = [bring(x) for bring, x in zip(plan.bring, (k, k, v), strict=True)]
-    dk, dv = (torch.empty(shape) for shape in plan.sums)
+    dk, dv = (empty(shape, torch.float32) for shape in plan.sums)
     tensors = (q, grad, out, lse.contiguous(), grad_lse.contiguous(), *operands, dq, dk, dv)
     arguments = plan.arguments(
         plan.product, *(x.data_ptr() for x in tensors), *addresses(mask, lists)

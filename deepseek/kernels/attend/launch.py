@@ -24,6 +24,7 @@ from deepseek.kernels.attend.scores import LOG2E
 from deepseek.kernels.attend.spec import BLOCK, FEW, SHORT, TILE, Form, padded
 from deepseek.kernels.calls import DTYPES, WORTH_A_THREAD, keep
 from deepseek.kernels.jit import Kernel, kernel
+from deepseek.kernels.memory import empty
 from deepseek.kernels.target import Target, current
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def run_forward(
         prepared = _plan(q, k, v, mask, causal, scale, lists, target or current())
         plan = keep(_plans, key, prepared)
     sizes = plan.sizes
-    out = plan.result(q)
-    lse = torch.empty(*sizes.scores[:3], dtype=torch.float32)
+    out = empty(plan.shape, q.dtype, plan.strides)
+    lse = empty(sizes.scores[:3], torch.float32)
     if plan.kernel is None:
         return out.zero_(), lse.fill_(-inf)
 
@@ -78,7 +79,8 @@ class _Plan:
 
     Attributes:
         sizes: Of the attention.
-        result: Makes the tensor for it, from the queries.
+        shape: Of the result.
+        strides: Of the result.
         dense: Whether the values of a row lie side by side in all operands.
         kernel: What to run; None where there are no scores.
         product: The address of the product that it calls.
@@ -89,7 +91,8 @@ class _Plan:
     """
 
     sizes: Sizes
-    result: Callable[[Tensor], Tensor]
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
     dense: bool = True
     kernel: Kernel | None = None
     product: int = 0
@@ -126,12 +129,9 @@ def _plan(
     sizes = sizes_of(q, k, v, mask)
     if lists is not None:
         lists.check(sizes)
-    shape = sizes.heads, sizes.queries, sizes.value_depth
-    out = result(q, *shape)
-    like_q = (out.shape, out.stride()) == (q.shape, torch.empty_like(q).stride())
-    make = torch.empty_like if like_q else lambda q: result(q, *shape)
+    out = result(q, sizes.heads, sizes.queries, sizes.value_depth)
     if 0 in sizes.scores:
-        return _Plan(sizes, make)
+        return _Plan(sizes, out.shape, out.stride())
     mask, mask_dtype = mask_view(mask, sizes)
     dense = all(with_dense_rows(operand) is operand for operand in (q, k, v))
     q, k, v = (with_dense_rows(operand) for operand in (q, k, v))
@@ -147,7 +147,8 @@ def _plan(
     work = min(form.block, sizes.queries) * sizes.keys * (sizes.depth + sizes.value_depth)
     return _Plan(
         sizes,
-        make,
+        out.shape,
+        out.stride(),
         dense,
         kernel(forward.build_forward, replace(form, few=few), target=target),
         0 if few or tiled else kernel(build_product, target=target).address,

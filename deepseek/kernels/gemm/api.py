@@ -1,8 +1,8 @@
 """The linear layer as a function: checks, the choice of a kernel, one call of it.
 
-What a call needs follows from the forms of its tensors alone. It is prepared when a form is first
-seen and found again in a dictionary, because on a small product the checks would take longer than
-the kernel.
+What a call needs follows from the forms of its tensors and the kind of its weight alone. It is
+prepared when they are first seen and found again in a dictionary, because on a small product the
+checks would take longer than the kernel.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def linear(
     if call is None:
         prepared = _prepare(x, weight, bias, activation, residual, multiply, out, threads)
         call = keep(weight.calls, key, prepared)
-    return call(x, bias, residual, multiply, out)
+    return call(weight, x, bias, residual, multiply, out)
 
 
 def _dispatched(
@@ -116,13 +116,14 @@ def _prepare(
     """Check operands of these forms, and find out how to run them.
 
     Returns:
-        A function of ``(x, bias, residual, multiply, out)``, for operands of the same forms.
+        A function of ``(weight, x, bias, residual, multiply, out)``, for a weight of the same kind
+        and operands of the same forms.
     """
     shape = linear_shape(x, weight, bias, activation, residual, multiply)
     if out is not None:
         check_operand("out", out, shape)
     if 0 in shape:
-        return lambda x, *operands: x.new_empty(shape) if operands[-1] is None else operands[-1]
+        return lambda _, x, *operands: x.new_empty(shape) if operands[-1] is None else operands[-1]
 
     scheme = weight.format_for(x.dtype)
     strides = [row_stride(operand) for operand in (x, out, multiply, residual)]
@@ -130,7 +131,7 @@ def _prepare(
     flat_bias = bias is None or bias.is_contiguous()
     fits = scheme.quantized or DTYPES[x.dtype] == scheme.x
     if len(known) < len(strides) or not fits or not flat_bias:
-        return _laid_out_anew(weight, activation, shape)
+        return _laid_out_anew(activation, shape)
 
     epilogue = Epilogue(
         DTYPES[x.dtype if out is None else out.dtype],
@@ -147,12 +148,11 @@ def _prepare(
     return _direct(weight, scheme, epilogue, shape, known, prod(shape[:-1]), threads, quantize)
 
 
-def _laid_out_anew(
-    weight: PackedWeight, activation: str | None, shape: tuple[int, ...]
-) -> Callable[..., Tensor]:
+def _laid_out_anew(activation: str | None, shape: tuple[int, ...]) -> Callable[..., Tensor]:
     """A call whose operands are first brought into a form that a kernel takes."""
 
     def call(
+        weight: PackedWeight,
         x: Tensor,
         bias: Tensor | None,
         residual: Tensor | None,
@@ -202,10 +202,11 @@ def _direct(
     tile_height = _tile_height(*heights) if tiled else 0
     kernel, short, tall = _kernels(target, scheme, epilogue, heights, tile_height)
     pack = ARGUMENTS.bind(short.address, tall.address, tile_height, *strides, *plan.arguments())
-    panels, units, chunk = weight.panels, plan.units, plan.chunk
+    units, chunk = plan.units, plan.chunk
     header = LEAD + HEADER if scheme.quantized else 0
 
     def call(
+        weight: PackedWeight,
         x: Tensor,
         bias: Tensor | None,
         residual: Tensor | None,
@@ -220,7 +221,7 @@ def _direct(
             raise InputError("expected `out` apart from `x`, got the same memory")
         arguments = pack(
             address,
-            panels.data_ptr(),
+            weight.panels.data_ptr(),
             out.data_ptr(),
             0 if bias is None else bias.data_ptr(),
             0 if multiply is None else multiply.data_ptr(),

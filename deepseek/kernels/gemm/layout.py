@@ -24,6 +24,8 @@ __all__ = ["PackedWeight", "check_panels", "pack_panels", "pack_weight", "unpack
 
 _GROUPS = {torch.float32: 1, torch.bfloat16: 2}
 
+_calls: dict[Hashable, dict[Hashable, Callable[..., Tensor]]] = {}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedWeight:
@@ -38,7 +40,8 @@ class PackedWeight:
         format: Of a quantized weight, the format whose panels these are; otherwise empty, and the
             format follows from the dtypes.
         rounding: Of a quantized weight, how activations are quantized to be multiplied with it.
-        calls: Prepared calls by the forms of their tensors, which :func:`linear` keeps here.
+        calls: Prepared calls by the forms of their tensors, which :func:`linear` keeps here; all
+            weights of one kind share them, as a model's layers do.
     """
 
     panels: Tensor
@@ -47,7 +50,12 @@ class PackedWeight:
     target: Target
     format: str = ""
     rounding: str = ""
-    calls: dict[Hashable, Callable[..., Tensor]] = field(default_factory=dict, repr=False)
+    calls: dict[Hashable, Callable[..., Tensor]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Find the calls of this kind."""
+        kind = (self.dtype, self.features, self.depth, self.target, self.format, self.rounding)
+        object.__setattr__(self, "calls", _calls.setdefault(kind, {}))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -132,8 +140,11 @@ def pack_panels(weight: Tensor, columns: int) -> Tensor:
     panels, steps = -(-n // columns), -(-k // group)
     padded = weight.new_zeros(panels * columns, steps * group)
     padded[:n, :k] = weight
-    grouped = padded.view(panels, columns, steps, group)
-    return grouped.permute(0, 2, 1, 3).contiguous()
+    if not padded.numel():
+        return padded.view(panels, steps, columns, group)
+    words = padded.view(torch.float32).view(panels, columns, steps)  # a group is 4 bytes
+    words = words.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+    return words.view(weight.dtype).view(panels, steps, columns, group)
 
 
 def unpack_panels(panels: Tensor, features: int, depth: int) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from deepseek.errors import InputError
 from deepseek.kernels.calls import DTYPES, keep, needs_torch
 from deepseek.kernels.gemm.operands import form
+from deepseek.kernels.memory import empty
 from deepseek.kernels.rows.operands import (
     IDS,
     broadcast_ids,
@@ -212,7 +213,7 @@ def _prepare(
         weight: Tensor | None,
         bias: Tensor | None,
     ) -> Tensor:
-        y = torch.empty(*shape, dtype=out)
+        y = empty(shape, out)
         failed = c_byte()
         pairs = zip(ids, tables, strict=True)
         arguments = pack(

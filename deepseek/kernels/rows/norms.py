@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deepseek.kernels.calls import DTYPES, is_small, keep, needs_torch
 from deepseek.kernels.gemm.operands import form, row_stride, rows
+from deepseek.kernels.memory import empty
 from deepseek.kernels.rows.operands import check_norm, name_of, result_dtype, sum_dtype
 from deepseek.kernels.rows.spec import NormForm, chunk_for, streams
 from deepseek.kernels.target import current
@@ -205,8 +206,8 @@ def _prepare(
     def call(
         x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        y = torch.empty(*shape, dtype=out)
-        sums = torch.empty(*shape, dtype=total) if summed else y
+        y = empty(shape, out)
+        sums = empty(shape, total) if summed else y
         arguments = pack(
             x.data_ptr(),
             0 if residual is None else residual.data_ptr(),

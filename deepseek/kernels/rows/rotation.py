@@ -9,6 +9,7 @@ from deepseek.errors import InputError
 from deepseek.kernels.attend.operands import result, with_dense_rows
 from deepseek.kernels.calls import DTYPES, keep, needs_torch
 from deepseek.kernels.gemm.operands import form
+from deepseek.kernels.memory import empty
 from deepseek.kernels.rows.embeddings import outside
 from deepseek.kernels.rows.operands import IDS, check_numbers
 from deepseek.kernels.rows.spec import RotaryForm, chunk_for
@@ -174,12 +175,13 @@ def _prepare(
         *_token_strides(cos.stride()[:-1]), *_token_strides(sin.stride()[:-1]),
         *_token_strides(() if positions is None else positions.stride()),
     )  # fmt: skip
+    looks = [(x.shape, x.dtype, x.stride()) for x in results]
     units, chunk = batch * tokens, chunk_for((heads + k.shape[1]) * depth)
 
     def call(
         q: Tensor, k: Tensor, cos: Tensor, sin: Tensor, positions: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        q_out, k_out = result(q, *q.shape[1:]), result(k, *k.shape[1:])
+        q_out, k_out = (empty(shape, dtype, steps) for shape, dtype, steps in looks)
         failed = c_byte()
         arguments = pack(
             *(x.data_ptr() for x in (q, k, q_out, k_out, cos, sin)),

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from deepseek.kernels.calls import DTYPES, MASKS, is_small, keep, needs_torch
 from deepseek.kernels.gemm.operands import form
+from deepseek.kernels.memory import empty
 from deepseek.kernels.rows.operands import check_softmax, levels, name_of, result_dtype
 from deepseek.kernels.rows.spec import SCRATCH, SoftmaxForm, chunk_for, streams
 from deepseek.kernels.target import current
@@ -153,7 +154,7 @@ def _prepare(
     pack = ARGUMENTS.bind(scale, shape[-1], middle, inner, *(s for each in strides for s in each))
 
     def call(x: Tensor, mask: Tensor | None, bias: Tensor | None) -> Tensor:
-        y = torch.empty(*shape, dtype=out)
+        y = empty(shape, out)
         arguments = pack(
             x.data_ptr(),
             0 if mask is None else mask.data_ptr(),
