@@ -22,7 +22,12 @@ _KINDS: dict[str, Any] = {
         functions.ModularIndexing, functions.CeilToInt, functions.FloorToInt, sympy.Rational,
     )
 }  # fmt: skip
-_TRUTHS = frozenset(("Eq", "Ne", "Lt", "Le", "Gt", "Ge", "And", "Or", "Not"))
+_TRUTHS = frozenset(
+    kind.__name__
+    for kind in (
+        sympy.Eq, sympy.Ne, sympy.Lt, sympy.Le, sympy.Gt, sympy.Ge, sympy.And, sympy.Or, sympy.Not,
+    )
+)  # fmt: skip
 """Read as they are written: to decide one, sympy imports its tensors and groups for 0.1 s."""
 _MOST = float(2**63)
 
