@@ -79,6 +79,15 @@ def fit_tanh(degree: int, reach: float = 0.625) -> tuple[Samples, float]:
     return level_fit(square, (exact - x) / x**3, x**3 / exact, degree)
 
 
+def fit_gate(
+    odd: Callable[[float], float], degree: int = 8, reach: float = 4.2
+) -> tuple[Samples, float]:
+    """Fit q with odd(x) = 2 x q(x^2) for |x| <= reach, error of x (1 + odd(x)) / 2."""
+    square = nodes(0.0, reach**2)
+    x = np.sqrt(square)
+    return level_fit(square, over(odd, x) / (2 * x), x**2, degree)
+
+
 FITS = {
     "EXP": lambda: fit_exp(6),
     "EXP2": lambda: fit_exp2(6),
@@ -87,6 +96,10 @@ FITS = {
     "ERF": lambda: fit_erf(8),
     "LOG": lambda: fit_log(10),
     "TANH": lambda: fit_tanh(4),
+    "GELU_COARSE": lambda: fit_gate(lambda x: math.erf(x / math.sqrt(2))),
+    "GELU_TANH_COARSE": lambda: fit_gate(
+        lambda x: math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    ),
 }
 
 

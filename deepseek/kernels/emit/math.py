@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from deepseek.kernels.emit.value import Operand, Value
 
 __all__ = [
-    "erf", "exp", "exp2", "exp2_coarse", "gelu", "gelu_tanh", "log", "relu", "rsqrt", "sigmoid",
-    "silu", "tanh",
+    "erf", "exp", "exp2", "exp2_coarse", "gelu", "gelu_coarse", "gelu_tanh", "gelu_tanh_coarse",
+    "log", "relu", "rsqrt", "sigmoid", "silu", "silu_coarse", "tanh",
 ]  # fmt: skip
 
 _EXP = (0.4999999345169651, 0.1666652068927918, 0.04166838736138891, 0.00836870987567321,
@@ -36,6 +36,15 @@ _LOG = (0.3333333170792158, -0.250008210388635, 0.200012268438781, -0.1662335717
         -0.07634484435317915)  # fmt: skip
 _TANH = (-0.33333281941570886, 0.13331442188454531, -0.0537397143911223, 0.020639085245046047,
          -0.005704984983166888)  # fmt: skip
+_GELU_COARSE = (0.3988345770900891, -0.06622207458470665, 0.009740938883194765,
+                -0.0010864586314272644, 8.983588067894876e-05, -5.289558502310193e-06,
+                2.0724729921795037e-07, -4.795652103308781e-09,
+                4.923806771284718e-11)  # fmt: skip
+_GELU_TANH_COARSE = (0.3988072312441679, -0.06649324135656888, 0.009932882624977164,
+                     -0.0011379973480969215, 9.717913465793842e-05, -5.902351063258749e-06,
+                     2.3742528383949932e-07, -5.609934393366007e-09,
+                     5.853418256616347e-11)  # fmt: skip
+_GATE_REACH = 4.2
 
 _LOG2E = 1 / math.log(2)
 _LN2_HIGH = 0.693145751953125  # 16 bits, so that a whole number up to 2^8 times it is exact
@@ -155,6 +164,37 @@ def gelu(x: Value) -> Value:
     """The exact form of GELU, x * (1 + erf(x / sqrt 2)) / 2."""
     half = x * 0.5
     return x.builder.fma(half, erf(x * math.sqrt(0.5)), half)
+
+
+def gelu_coarse(x: Value) -> Value:
+    """GELU for results that are rounded to 8 bits: half the work, see :func:`_gated`."""
+    return _gated(x, _GELU_COARSE)
+
+
+def gelu_tanh_coarse(x: Value) -> Value:
+    """The same of the tanh form."""
+    return _gated(x, _GELU_TANH_COARSE)
+
+
+def silu_coarse(x: Value) -> Value:
+    """SiLU within 2e-4 of its value, for results that are rounded to 8 bits."""
+    b = x.builder
+    if not b.target.avx512:
+        return silu(x)
+    below = exp2_coarse(x * -_LOG2E) + 1.0
+    name = "llvm.x86.avx512.rcp14.ps.512"
+    return x * b.call(name, x.type, below, b.like(0.0, x), b.constant(-1, I16))
+
+
+def _gated(x: Value, coefficients: Sequence[float]) -> Value:
+    """``x (1/2 + x q(x^2))`` within 2e-5, and beyond a reach within 8e-5 or 2e-5 of x.
+
+    One polynomial, no exponential and no division. At the lower end of the reach it stays as it is.
+    """
+    b = x.builder
+    low = b.maximum(b.like(-_GATE_REACH, x), x)
+    within = b.minimum(b.like(_GATE_REACH, x), low)
+    return low * b.fma(within, polynomial(within * within, coefficients), 0.5)
 
 
 def gelu_tanh(x: Value) -> Value:

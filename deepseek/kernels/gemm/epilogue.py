@@ -22,6 +22,14 @@ _ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
     "gelu_tanh": math.gelu_tanh,
     "silu": math.silu,
 }
+_COARSE: dict[str, Callable[[Value], Value]] = {
+    "relu": math.relu,
+    "gelu": math.gelu_coarse,
+    "gelu_tanh": math.gelu_tanh_coarse,
+    "silu": math.silu_coarse,
+}
+
+_OF_8_BITS = ("bf16", "u8s8", "s8s8")
 
 _PARAMETERS = {
     "arguments": POINTER, "tile": POINTER, "row": I64, "column": I64, "height": I64,
@@ -43,6 +51,9 @@ def emit_epilogue(
     beyond the last one are left out by a mask.
     """
     name = "epilogue"
+    # What was computed of 8 bits, and what is rounded to them, has lost more than this will.
+    coarse = scheme.name in _OF_8_BITS or epilogue.out == "bfloat16"
+    activations = _COARSE if coarse else _ACTIVATIONS
     with module.function(name, _PARAMETERS) as f:
         p = f.parameters
         a = arguments.read(f, p["arguments"])
@@ -63,7 +74,7 @@ def emit_epilogue(
                     bias = f.array(a.bias, ELEMENTS[epilogue.bias]).at(p["column"])
                     y = y + bias.load(column, mask)
                 if epilogue.activation:
-                    y = _ACTIVATIONS[epilogue.activation](y)
+                    y = activations[epilogue.activation](y)
                 if epilogue.multiply:
                     factor = place(a.multiply, epilogue.multiply, a.multiply_stride, row)
                     y = y * factor.load(column, mask)
