@@ -9,7 +9,7 @@ from deepseek.kernels import amx, gemm, int8, jit
 from deepseek.kernels.gemm import tiles
 from deepseek.kernels.gemm.api import _tile_height
 from deepseek.kernels.gemm.plan import plan_product
-from deepseek.kernels.gemm.spec import FORMATS, TILE_ROWS, tall_tile_for
+from deepseek.kernels.gemm.spec import COARSE, FORMATS, TILE_ROWS, tall_tile_for
 from deepseek.kernels.gemm.tiles import build_tiled_microkernel
 from deepseek.kernels.int8.pack import INT8_ROUNDINGS
 from deepseek.kernels.target import KNOWN, host
@@ -70,6 +70,37 @@ def test_bf16(forbid, threads, m):
     forbid()
     y = gemm.linear(x, gemm.pack_weight(w), bias, out=torch.empty(m, 50))
     torch.testing.assert_close(y.double(), exact, atol=1e-4, rtol=1e-4)
+
+
+@needs_amx
+@pytest.mark.parametrize("m", [20, 70, 300])
+def test_depths_in_blocks(forbid, threads, m):
+    """Tiles wait in the workspace, and are stored while those of the next unit are multiplied."""
+    x, w, bias = operands(m, 130, 7000)
+    integers = (w * 40).round().clamp(-128, 127).to(torch.int8)
+    packed = int8.pack_int8(integers, bias.abs() + 0.1, "asymmetric")
+    of_integers = int8.linear_int8(x, packed, bias)
+    x, w = x.bfloat16(), w.bfloat16()
+    exact = torch.nn.functional.linear(x.double(), w.double(), bias.double())
+    y = gemm.linear(x, gemm.pack_weight(w), bias, out=torch.empty(m, 130))
+    torch.testing.assert_close(y.double(), exact, atol=2e-3, rtol=1e-4)
+    forbid()
+    assert torch.equal(of_integers, int8.linear_int8(operands(m, 130, 7000)[0], packed, bias))
+
+
+@needs_amx
+@pytest.mark.parametrize("activation", COARSE)
+def test_activations_of_what_is_rounded(activation):
+    x, w, bias = operands(40, 100, 200)
+    x, w = (x * 0.3).bfloat16(), (w * 0.3).bfloat16()
+    exact = gemm.linear_reference(x, w, bias, activation, precision=torch.float64)
+    packed = gemm.pack_weight(w)
+    y = gemm.linear(x, packed, bias, activation)
+    torch.testing.assert_close(y.double(), exact, atol=2e-4, rtol=2**-8)
+    y = gemm.linear(x, packed, bias, COARSE[activation], out=torch.empty(40, 100))
+    torch.testing.assert_close(y.double(), exact, atol=2e-4, rtol=2e-4)
+    fine = gemm.linear(x, packed, bias, activation, out=torch.empty(40, 100))
+    assert (fine - exact).abs().max() < (y - exact).abs().max()
 
 
 @needs_amx

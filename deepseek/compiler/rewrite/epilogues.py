@@ -18,6 +18,8 @@ from deepseek.compiler.nodes import (
 )
 from deepseek.compiler.operators import Linear
 from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.kernels.gemm.spec import COARSE
+from deepseek.kernels.int8.pack import INT8_ROUNDINGS
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -32,9 +34,11 @@ _aten = torch.ops.aten
 def fuse_epilogues(graph: Graph, _constants: Constants) -> None:
     """Fuse activation, then a factor, then a residual; each only where nothing else reads before.
 
+    An activation whose results are all rounded to 8 bits next takes the form for that.
+
     A call goes to the place of what it swallows, where all operands are there already.
     """
-    for step in (_activation, _factor, _residual):
+    for step in (_activation, _factor, _residual, _coarse):
         for node in list(graph.nodes):
             if node.op == "call_function" and isinstance(node.target, Linear):
                 step(node, node.target)
@@ -78,6 +82,19 @@ def _residual(node: Node, layer: Linear) -> None:
     if other is None or (len(node.args) > 1 and node.args[1] is not None):
         return
     replace(user, layer, node.args[0], other, *node.args[2:])
+
+
+def _coarse(node: Node, layer: Linear) -> None:
+    name = COARSE.get(layer.activation or "")
+    if name and node.users and all(_rounds(user, node) for user in node.users):
+        node.target = changed(layer, activation=name)
+
+
+def _rounds(user: Node, node: Node) -> bool:
+    """Whether all that a node does with another's result is to multiply it in integers."""
+    layer = user.target
+    integers = isinstance(layer, Linear) and layer.weight.rounding in INT8_ROUNDINGS
+    return integers and user.args[0] is node and node not in user.args[1:]
 
 
 def _other(user: Node, node: Node) -> Node | None:

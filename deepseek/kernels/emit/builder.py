@@ -19,6 +19,7 @@ from deepseek.kernels.emit.types import (
     I16,
     I32,
     I64,
+    POINTER,
     VOID,
     bits_of,
     bytes_of,
@@ -281,6 +282,11 @@ class Builder:
             callee = ir.Function(self.module, type_, name)
         operands = [argument.ir for argument in arguments]
         return Value(self, self.ir.call(callee, operands, fastmath=flags))
+
+    def address_of(self, name: str) -> Value:
+        """The address of another function of the module."""
+        function = self.module.globals[name]
+        return Value(self, ir.FormattedConstant(POINTER, function.get_reference()))
 
     def call_pointer(
         self, pointer: Value, parameters: Iterable[ir.Type], returns: ir.Type, *arguments: Value

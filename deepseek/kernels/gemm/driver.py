@@ -17,6 +17,7 @@ from deepseek.kernels.gemm.plan import workspace_tiles
 from deepseek.kernels.gemm.spec import FORMATS, TILED, Epilogue, tile_for
 
 if TYPE_CHECKING:
+    from deepseek.kernels.emit import Array, Task, Value
     from deepseek.kernels.target import Target
 
 __all__ = ["ARGUMENTS", "build_linear"]
@@ -47,11 +48,12 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
     with module.task(ARGUMENTS) as f:
         a = f.arguments
         number = ELEMENTS[scheme.sums]
-        workspace = f.scratch(workspace_tiles(tile) * tile.elements, number)
+        tiled = target.amx and format_name in TILED
+        workspace = f.scratch((workspace_tiles(tile) + tiled) * tile.elements, number)
         x, weight = f.array(a.x, ELEMENTS[scheme.x]), f.array(a.weight, I8)
         step_bytes, panel_bytes = scheme.word * tile.columns, panel_size(a, scheme, tile)
+        waiting = _Waiting(f, store, workspace)
 
-        tiled = target.amx and format_name in TILED
         if tiled:
             with f.when(a.tile_height > 0):
                 tiles.configure(f, a.tile_height)
@@ -61,14 +63,14 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
             last_row = f.minimum(first_row + a.block_rows, a.row_panels)
             last_column = f.minimum(first_column + a.block_columns, a.column_panels)
 
-            for step_block in f.range(0, a.step_blocks):
+            for step_block in f.range(0, a.step_blocks, carry=waiting.variables):
                 step = step_block * a.block_steps
                 steps = f.minimum(a.steps - step, a.block_steps)
                 fresh = f.select(step_block.equals(0), f.index(1), 0)
                 final = (step_block + 1).equals(a.step_blocks)
                 half = f.select(final, a.half, 0)
 
-                for row_panel in f.range(first_row, last_row):
+                for row_panel in f.range(first_row, last_row, carry=waiting.variables):
                     row = row_panel * a.height + f.minimum(row_panel, a.tall)
                     tall = row_panel < a.tall
                     height = f.select(tall, a.height + 1, a.height)
@@ -76,20 +78,70 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
                     rows = x.at(row * a.x_stride + step * scheme.span).pointer
                     places = (row_panel - first_row) * a.block_columns - first_column
 
-                    for column_panel in f.range(first_column, last_column):
+                    for column_panel in f.range(first_column, last_column, carry=waiting.variables):
                         panel = weight.at(column_panel * panel_bytes + step * step_bytes)
-                        sums = workspace.at((places + column_panel) * a.tile_spacing)
+                        place = (places + column_panel) * a.tile_spacing
+                        if tiled:  # two tiles in turns, where one would do: the other waits
+                            place = f.select(
+                                a.tile_spacing > 0, place, tile.elements - waiting.place.value
+                            )
+                        sums = workspace.at(place)
                         f.call_pointer(
                             microkernel, PARAMETERS.values(), VOID,
                             rows, a.x_stride, panel.pointer, steps, half, sums.pointer, fresh,
+                            *waiting.arguments(),
                         )  # fmt: skip
-                        with f.when(final):
-                            column = column_panel * tile.columns
-                            f.call(store, VOID, f.block, sums.pointer, row, column, height)
+                        column = column_panel * tile.columns
+                        waiting.set(place, row, column, f.select(final, height, 0))
+                        if not tiled:
+                            waiting.store()
+                        else:
+                            with f.when(a.tile_height.equals(0), carry=waiting.variables):
+                                waiting.store()
+            waiting.store()
         if tiled:
             with f.when(a.tile_height > 0):
                 tiles.release(f)
     return module
+
+
+class _Waiting:
+    """The tile that was finished last, and is stored while the next one is multiplied.
+
+    Args:
+        f: The function that is being built.
+        store: The name of the function that stores a tile.
+        workspace: Where tiles lie.
+
+    Attributes:
+        place: Where the tile begins there; row, column and height are of the result, the height 0
+            where none waits.
+        variables: What loops carry.
+    """
+
+    def __init__(self, f: Task, store: str, workspace: Array) -> None:
+        self._f, self._store, self._workspace = f, store, workspace
+        self.variables = [f.variable(f.index(0)) for _ in range(4)]
+        self.place, self._row, self._column, self._height = self.variables
+
+    def set(self, *values: Value) -> None:
+        """Let another tile wait: its place, row, column and height."""
+        for variable, value in zip(self.variables, values, strict=True):
+            variable.set(value)
+
+    def arguments(self) -> list[Value]:
+        """What a microkernel takes as :data:`~.microkernel.LATE`."""
+        f = self._f
+        sums = self._workspace.at(self.place.value).pointer
+        places = self._row.value, self._column.value, self._height.value
+        return [f.address_of(self._store), f.block, sums, *places]
+
+    def store(self) -> None:
+        """Store the tile now; none waits then."""
+        _, arguments, sums, row, column, height = self.arguments()
+        with self._f.when(height > 0):
+            self._f.call(self._store, VOID, arguments, sums, row, column, self._f.index(0), height)
+        self._height.set(self._f.index(0))
 
 
 def _symbol(format_name: str, epilogue: Epilogue) -> str:

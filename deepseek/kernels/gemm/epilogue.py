@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import ELEMENTS, F32, I8, I32, I64, POINTER, math
-from deepseek.kernels.gemm.spec import HEADER, SIZES
+from deepseek.kernels.emit import ELEMENTS, F32, I8, I32, math
+from deepseek.kernels.gemm.microkernel import STORE
+from deepseek.kernels.gemm.spec import COARSE, HEADER, SIZES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,19 +22,10 @@ _ACTIVATIONS: dict[str, Callable[[Value], Value]] = {
     "gelu": math.gelu,
     "gelu_tanh": math.gelu_tanh,
     "silu": math.silu,
+    "gelu_coarse": math.gelu_coarse,
+    "gelu_tanh_coarse": math.gelu_tanh_coarse,
+    "silu_coarse": math.silu_coarse,
 }
-_COARSE: dict[str, Callable[[Value], Value]] = {
-    "relu": math.relu,
-    "gelu": math.gelu_coarse,
-    "gelu_tanh": math.gelu_tanh_coarse,
-    "silu": math.silu_coarse,
-}
-
-_OF_8_BITS = ("bf16", "u8s8", "s8s8")
-
-_PARAMETERS = {
-    "arguments": POINTER, "tile": POINTER, "row": I64, "column": I64, "height": I64,
-}  # fmt: skip
 
 
 def panel_size(a: SimpleNamespace, scheme: Format, tile: Tile) -> Value:
@@ -47,23 +39,22 @@ def emit_epilogue(
 ) -> str:
     """Add the function that stores a tile's sums as results, and return its name.
 
-    Its parameters: the kernel's arguments, the tile, its place in the result, its rows. Columns
-    beyond the last one are left out by a mask.
+    It takes :data:`~.microkernel.STORE`. Columns beyond the last one are left out by a mask.
     """
     name = "epilogue"
-    # What was computed of 8 bits, and what is rounded to them, has lost more than this will.
-    coarse = scheme.name in _OF_8_BITS or epilogue.out == "bfloat16"
-    activations = _COARSE if coarse else _ACTIVATIONS
-    with module.function(name, _PARAMETERS) as f:
+    activation = epilogue.activation
+    if activation and epilogue.out == "bfloat16":
+        activation = COARSE.get(activation, activation)
+    with module.function(name, STORE) as f:
         p = f.parameters
         a = arguments.read(f, p["arguments"])
-        sums = f.array(p["tile"], ELEMENTS[scheme.sums])
+        sums = f.array(p["sums"], ELEMENTS[scheme.sums])
         width = f.minimum(a.columns - p["column"], tile.columns)
 
         def place(pointer: Value, dtype: str, stride: Value, row: Value) -> Array:
             return f.array(pointer, ELEMENTS[dtype]).at(row * stride + p["column"])
 
-        for line in f.range(0, p["height"]):
+        for line in f.range(p["first"], p["last"]):
             row = p["row"] + line
             out = place(a.out, epilogue.out, a.out_stride, row)
             for column, mask in f.strips(width):
@@ -73,8 +64,8 @@ def emit_epilogue(
                 if epilogue.bias:
                     bias = f.array(a.bias, ELEMENTS[epilogue.bias]).at(p["column"])
                     y = y + bias.load(column, mask)
-                if epilogue.activation:
-                    y = activations[epilogue.activation](y)
+                if activation:
+                    y = _ACTIVATIONS[activation](y)
                 if epilogue.multiply:
                     factor = place(a.multiply, epilogue.multiply, a.multiply_stride, row)
                     y = y * factor.load(column, mask)

@@ -53,9 +53,10 @@ class PackedWeight:
     calls: dict[Hashable, Callable[..., Tensor]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Find the calls of this kind."""
+        """Find the calls of this kind; there are none while torch traces with symbols for sizes."""
         kind = (self.dtype, self.features, self.depth, self.target, self.format, self.rounding)
-        object.__setattr__(self, "calls", _calls.setdefault(kind, {}))
+        known = isinstance(self.features, int) and isinstance(self.depth, int)
+        object.__setattr__(self, "calls", _calls.setdefault(kind, {}) if known else {})
 
     @property
     def dtype(self) -> torch.dtype:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from deepseek.kernels.gemm.spec import Format, Tile
     from deepseek.kernels.target import Target
 
-__all__ = ["MEMORY_BOUND_ROWS", "PARAMETERS", "build_microkernel"]
+__all__ = ["LATE", "MEMORY_BOUND_ROWS", "PARAMETERS", "STORE", "build_microkernel"]
 
 _WORDS = {2: I16, 4: I32}  # what a step of a panel holds for a column, by its bytes
 
@@ -45,12 +45,26 @@ A tile of AVX-512 takes a line of weights every four cycles, one of AVX2 every s
 the L1 cache's own prefetcher does not keep up with that from the L2 cache: there all rows ask for
 them, which gave 3 to 10 %, 15 % with 4 rows, and 2 % with AVX2."""
 
+STORE = {
+    "arguments": POINTER, "sums": POINTER, "row": I64, "column": I64, "first": I64, "last": I64,
+}  # fmt: skip
+"""Of the function that stores a finished tile: the kernel's arguments, the tile, its place in the
+result, and which of its lines."""
+
+LATE = {
+    "store": POINTER, "arguments": POINTER, "sums": POINTER, "row": I64, "column": I64,
+    "height": I64,
+}  # fmt: skip
+"""A tile that was finished before, all ``height`` lines of it, and what stores it: AMX multiplies
+while vectors do the rest. Microkernels of vectors leave it alone."""
+
 PARAMETERS = {
     "x": POINTER, "x_stride": I64, "panel": POINTER, "steps": I64, "half": I64, "tile": POINTER,
-    "fresh": I64,
+    "fresh": I64, **LATE,
 }  # fmt: skip
 """Of a microkernel: rows of x, elements from one to the next, the panel, its whole steps, whether
-half a step follows, the tile that the products are added to, and whether it counts as zero."""
+half a step follows, the tile that the products are added to, and whether it counts as zero; then
+what it is to store meanwhile."""
 
 Sums = list[list["Variable"]]
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from deepseek.errors import InputError
 from deepseek.kernels.calls import DTYPES
 from deepseek.kernels.gemm.layout import PackedWeight
-from deepseek.kernels.gemm.spec import ACTIVATIONS
+from deepseek.kernels.gemm.spec import ACTIVATIONS, COARSE
 
 __all__ = ["check_operand", "form", "linear_shape", "row_stride", "rows"]
 
@@ -30,7 +30,7 @@ def linear_shape(
         raise InputError(f"expected `x` of float32 or bfloat16, got {x.dtype}")
     if not x.dim() or x.shape[-1] != weight.depth:
         raise InputError(f"expected `x` of shape (..., {weight.depth}), got {tuple(x.shape)}")
-    if activation is not None and activation not in ACTIVATIONS:
+    if activation is not None and activation not in (*ACTIVATIONS, *COARSE.values()):
         raise InputError(f"expected an activation of {ACTIVATIONS}, got {activation!r}")
     shape = (*x.shape[:-1], weight.features)
     for name, operand, expected in (

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from deepseek.kernels.gemm.spec import COARSE
+
 __all__ = ["epilogue_reference", "linear_reference"]
 
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -14,6 +16,7 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": lambda y: functional.gelu(y, approximate="tanh"),
     "silu": functional.silu,
 }
+_ACTIVATIONS |= {coarse: _ACTIVATIONS[name] for name, coarse in COARSE.items()}
 
 
 def linear_reference(

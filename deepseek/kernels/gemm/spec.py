@@ -18,13 +18,16 @@ from dataclasses import dataclass
 from deepseek.kernels.target import Target
 
 __all__ = [
-    "ACTIVATIONS", "FORMATS", "GROUP_SIZES", "HEADER", "LEAD", "ROUNDINGS", "SIZES", "TILED",
-    "TILE_ROWS", "Epilogue", "Format", "GroupedFormat", "Rounding", "Tile", "grouped_name",
+    "ACTIVATIONS", "COARSE", "FORMATS", "GROUP_SIZES", "HEADER", "LEAD", "ROUNDINGS", "SIZES",
+    "TILED", "TILE_ROWS", "Epilogue", "Format", "GroupedFormat", "Rounding", "Tile", "grouped_name",
     "int8_format", "tall_tile_for", "tile_for",
 ]  # fmt: skip
 
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
 """Names of the functions that an epilogue can apply."""
+
+COARSE = {"gelu": "gelu_coarse", "gelu_tanh": "gelu_tanh_coarse", "silu": "silu_coarse"}
+"""Functions with a form for results that are rounded to 8 bits, and its name."""
 
 
 SIZES = {"float32": 4, "bfloat16": 2, "uint8": 1, "int8": 1, "int16": 2}

@@ -13,15 +13,18 @@ belongs to both, and is computed twice alike.
 
 What is left of K, less than 16 steps, is multiplied at last by tiles of that many steps: reading
 further would multiply what lies behind a row.
+
+A product of tiles takes 16 cycles, in which the vector units have nothing to do. They store the
+tile that was finished before, some lines at each step: bias, activation and rounding cost no time.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepseek.kernels.emit import I8, Module, tiles
+from deepseek.kernels.emit import I8, VOID, Module, tiles
 from deepseek.kernels.emit.tiles import LINE, STEPS, SUMS, WEIGHTS, X
-from deepseek.kernels.gemm.microkernel import PARAMETERS
+from deepseek.kernels.gemm.microkernel import PARAMETERS, STORE
 from deepseek.kernels.gemm.spec import FORMATS, SIZES, TILED, tile_for
 
 if TYPE_CHECKING:
@@ -51,6 +54,15 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
         x_pitch, width = p["x_stride"] * SIZES[scheme.x], f.index(pitch)
         rest = p["steps"] & (STEPS - 1)
         whole = p["steps"] - rest
+        turns = f.maximum(whole // STEPS, 1)
+        share = (p["height"] + (turns - 1)) // turns
+
+        def store(first: Value) -> None:
+            """Store the waiting tile's share of lines that begins there."""
+            with f.when(first < p["height"]):
+                last = f.minimum(first + share, p["height"])
+                places = (p[name] for name in ("arguments", "sums", "row", "column"))
+                f.call_pointer(p["store"], STORE.values(), VOID, *places, first, last)
 
         def multiply(columns: range, step: Value, x: Sequence[int], weights: Sequence[int]) -> None:
             """Add the products of a step; what they need is loaded just before its first use."""
@@ -86,6 +98,8 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
                     multiply(columns, step + stride, _SPARE, WEIGHTS[1:])
             for step in f.range(done, end, stride):
                 multiply(columns, step, X, WEIGHTS)
+                if not spare and stride == STEPS:
+                    store((step // STEPS) * share)
             for register, place in sums:
                 tiles.store(f, register, place, width)
 
@@ -94,6 +108,8 @@ def build_tiled_microkernel(target: Target, format_name: str, rows: int, height:
         with f.when(whole > 0):
             for columns in pairs:
                 add(columns, f.index(0), whole, STEPS, p["fresh"])
+        with f.when(whole.equals(0)):
+            store(f.index(0))
         with f.when(rest > 0):
             tiles.configure(f, f.index(height), rest)
             fresh = f.select(whole > 0, f.index(0), p["fresh"])

@@ -1,9 +1,12 @@
 """What follows a linear layer goes into it, where nothing else reads what is between."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
+import deepseek
 from deepseek.compiler.operators import Linear
 from tests.compiler.rewrite.conftest import Found, Written
 
@@ -23,6 +26,37 @@ def test_activations(found: Found, name: str, function: object) -> None:
     (node,) = found(Linear, model, torch.randn(3, 8))
     assert node.target.activation == name
     assert len(node.args) == 1
+
+
+INT8 = "int8"
+
+
+def integers(function: Callable[[Written, Tensor], object]) -> list[str | None]:
+    """The activations of the layers of a model that is compiled in INT8."""
+    model, x = Written(function, **WEIGHTS).eval(), torch.randn(3, 8)
+    compiled = deepseek.compile(model, INT8)
+    with torch.no_grad():
+        expected = model(x)
+    torch.testing.assert_close(compiled(x), expected, rtol=0.1, atol=0.5)
+    targets = [node.target for node in compiled.compilations[0].program.graph.nodes]
+    return [target.activation for target in targets if isinstance(target, Linear)]
+
+
+def test_an_activation_that_is_rounded_next_is_coarse() -> None:
+    assert integers(lambda m, x: F.linear(F.gelu(F.linear(x, m.w)), m.v)) == ["gelu_coarse", None]
+    assert integers(lambda m, x: F.linear(F.relu(F.linear(x, m.w)), m.v)) == ["relu", None]
+
+
+def test_an_activation_that_is_a_result_too_is_not() -> None:
+    def both(m: Written, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = F.gelu(F.linear(x, m.w))
+        return y, F.linear(y, m.v)
+
+    model = Written(both, **WEIGHTS).eval()
+    compiled = deepseek.compile(model, INT8)
+    compiled(torch.randn(3, 8))
+    targets = [node.target for node in compiled.compilations[0].program.graph.nodes]
+    assert [x.activation for x in targets if isinstance(x, Linear)] == ["gelu", None]
 
 
 def test_a_gate(found: Found) -> None:

@@ -32,6 +32,9 @@ FUNCTIONS = {
     "silu": vector_math.silu,
     "gelu": vector_math.gelu,
     "gelu_tanh": vector_math.gelu_tanh,
+    "gelu_coarse": vector_math.gelu_coarse,
+    "gelu_tanh_coarse": vector_math.gelu_tanh_coarse,
+    "silu_coarse": vector_math.silu_coarse,
 }
 
 
@@ -104,6 +107,30 @@ def test_error_of_what_is_rounded_to_bf16(wide_target):
     assert np.abs(found / exact - 1).max() <= 1.02e-4
     edges = apply("exp2_coarse", wide_target, np.float32([-INF, -200, 0, 128, INF, NAN]))
     assert np.array_equal(edges, np.float32([0, 0, 1, INF, INF, NAN]), equal_nan=True)
+
+
+GATES = {
+    "gelu_coarse": lambda x: (1 + erf(x / math.sqrt(2))) / 2,
+    "gelu_tanh_coarse": lambda x: (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))) / 2,
+    "silu_coarse": lambda x: 1 / (1 + np.exp(-x)),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_error_of_activations_that_are_rounded_to_8_bits(target, name):
+    x = np.linspace(-60, 60, 400_003).astype(np.float32)
+    exact = x.astype(np.float64) * GATES[name](x.astype(np.float64))
+    error = np.abs(apply(name, target, x) - exact)
+    assert (error / np.maximum(np.abs(exact), 0.4)).max() <= 2e-4
+    assert error[np.abs(x) < 1].max() <= (2e-5 if name.startswith("gelu") else 1e-4)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_edges_of_activations_that_are_rounded_to_8_bits(target, name):
+    zero, infinity, nan, low = apply(name, target, [0.0, INF, NAN, -1e30])
+    assert (zero, infinity) == (0.0, INF)
+    assert math.isnan(nan)
+    assert abs(low) <= 1e-4
 
 
 @pytest.mark.parametrize("name", ["log", "rsqrt"])
