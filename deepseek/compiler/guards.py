@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,13 @@ from torch import SymInt
 from deepseek.compiler.sizes import compute
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import torch
     from torch import Tensor
 
 __all__ = ["Guards"]
 
 _Size = Any  # a number, or an expression of symbols
+_Lie = tuple[Sequence[int], Sequence[int]]  # sizes and strides of a tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,17 @@ class Guards:
     Attributes:
         dtypes: Of each tensor.
         shapes: Of each tensor: numbers, and expressions of symbols.
+        strides: Likewise. They may differ, and only say what their own symbols are.
         ranges: Least and greatest value of each symbol.
         conditions: Relations of symbols that were decided while the model ran.
     """
 
     dtypes: tuple[torch.dtype, ...]
     shapes: tuple[tuple[_Size, ...], ...]
+    strides: tuple[tuple[_Size, ...], ...]
     ranges: dict[sympy.Symbol, tuple[float, float]]
     conditions: tuple[sympy.Basic, ...]
-    _known: dict[tuple[torch.Size, ...], bool] = field(default_factory=dict, repr=False)
+    _known: dict[tuple[_Lie, ...], bool] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, tensors: Sequence[Tensor], ranges: dict[sympy.Symbol, Any]) -> Guards:
@@ -51,6 +53,7 @@ class Guards:
         return cls(
             tuple(tensor.dtype for tensor in tensors),
             tuple(tuple(map(_expression, tensor.shape)) for tensor in tensors),
+            tuple(tuple(map(_expression, tensor.stride())) for tensor in tensors),
             {symbol: (_number(r.lower), _number(r.upper)) for symbol, r in ranges.items()},
             tuple(dict.fromkeys(conditions)),
         )
@@ -59,37 +62,50 @@ class Guards:
         """Whether tensors are such as the graph was made for."""
         if tuple(tensor.dtype for tensor in tensors) != self.dtypes:
             return False
-        key = tuple(tensor.shape for tensor in tensors)
+        key = tuple((tensor.shape, tensor.stride()) for tensor in tensors)
         if key not in self._known:
             if len(self._known) > 4096:
                 self._known.clear()
             self._known[key] = self._decide(key)
         return self._known[key]
 
-    def _decide(self, shapes: tuple[torch.Size, ...]) -> bool:
-        values = self.symbols(shapes)
+    def _decide(self, tensors: Sequence[_Lie]) -> bool:
+        values = self._symbols(tensors)
         if values is None:
             return False
         for symbol, (least, most) in self.ranges.items():
             if symbol in values and not least <= values[symbol] <= most:
                 return False
-        return all(bool(compute(condition, values)) for condition in self.conditions)
+        try:
+            return all(bool(compute(condition, values)) for condition in self.conditions)
+        except KeyError:  # of a symbol that is nowhere alone
+            return False
 
-    def symbols(self, shapes: Sequence[Sequence[int]]) -> dict[sympy.Symbol, int] | None:
-        """The values of the symbols for shapes; None if no values give these shapes."""
-        if len(shapes) != len(self.shapes):
+    def symbols(self, tensors: Sequence[Tensor]) -> dict[sympy.Symbol, int] | None:
+        """The values of the symbols for tensors; None if no values give their shapes."""
+        return self._symbols([(tensor.shape, tensor.stride()) for tensor in tensors])
+
+    def _symbols(self, tensors: Sequence[_Lie]) -> dict[sympy.Symbol, int] | None:
+        if [len(shape) for shape, _ in tensors] != [len(shape) for shape in self.shapes]:
             return None
         pairs: list[tuple[_Size, int]] = []
-        for expected_shape, shape in zip(self.shapes, shapes, strict=True):
-            if len(expected_shape) != len(shape):
-                return None
-            pairs += zip(expected_shape, shape, strict=True)
-        values = {want: have for want, have in pairs if isinstance(want, sympy.Symbol)}
+        values: dict[sympy.Symbol, int] = {}
+        for strides, (_, steps) in zip(self.strides, tensors, strict=True):
+            values |= _alone(strides, steps)
+        for shape, (sizes, _) in zip(self.shapes, tensors, strict=True):
+            values |= _alone(shape, sizes)
+            pairs += zip(shape, sizes, strict=True)
         try:
             fits = all(compute(want, values) == have for want, have in pairs)
         except KeyError:  # a symbol that is nowhere alone
             return None
         return values if fits else None
+
+
+def _alone(expected: Sequence[_Size], given: Sequence[int]) -> dict[sympy.Symbol, int]:
+    """The values of symbols that stand alone."""
+    pairs = zip(expected, given, strict=True)
+    return {want: have for want, have in pairs if isinstance(want, sympy.Symbol)}
 
 
 def _expression(size: Any) -> _Size:

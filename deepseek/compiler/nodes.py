@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from deepseek.compiler.looks import Look, look_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -59,40 +61,34 @@ def operands(node: Node) -> list[Any]:
 
 
 def value_of(node: Node) -> Any:
-    """What the node was found to make when the graph was captured; a tensor without content."""
-    return node.meta.get("val")
+    """What the node was found to make when the graph was captured; of a tensor a :class:`Look`.
+
+    What torch found is put into that form when it is first asked for.
+    """
+    value = node.meta.get("val")
+    if not isinstance(value, Look):
+        value = look_of(value)
+        if value is not None:
+            node.meta["val"] = value
+    return value
 
 
 def shape_of(node: object) -> tuple[Any, ...] | None:
     """The sizes of a node's result, numbers or symbols; None if it is no tensor."""
     value = value_of(node) if isinstance(node, Node) else None
-    return tuple(value.shape) if isinstance(value, Tensor) else None
+    return value.shape if isinstance(value, Look) else None
 
 
 def dtype_of(node: object) -> torch.dtype | None:
     """The dtype of a node's result; None if it is no tensor."""
     value = value_of(node) if isinstance(node, Node) else None
-    return value.dtype if isinstance(value, Tensor) else None
+    return value.dtype if isinstance(value, Look) else None
 
 
 def same_sizes(left: object, right: object) -> bool:
     """Whether two nodes make tensors of sizes that are the same for every input."""
     a, b = shape_of(left), shape_of(right)
-    return (
-        a is not None
-        and b is not None
-        and len(a) == len(b)
-        and all(_surely_equal(x, y) for x, y in zip(a, b, strict=True))
-    )
-
-
-def _surely_equal(a: Any, b: Any) -> bool:
-    """Equality of sizes that adds no guard: symbols are equal where their expressions are."""
-    if isinstance(a, int) and isinstance(b, int):
-        return a == b
-    left = a if isinstance(a, int) else a.node.expr
-    right = b if isinstance(b, int) else b.node.expr
-    return bool(left == right)
+    return a is not None and a == b
 
 
 def only_user(node: Node) -> Node | None:

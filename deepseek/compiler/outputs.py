@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import SymInt, Tensor
+from torch import Tensor
 
+from deepseek.compiler.looks import Look, Symbolic
 from deepseek.compiler.nodes import calls, is_node, value_of
 from deepseek.compiler.operators import Operator
 from deepseek.compiler.sizes import compute
@@ -107,13 +108,13 @@ def settle(graph: Graph, before: Roots) -> bool:
         Whether it could be done: strides follow from the sizes that the graph is told.
     """
     symbols = {
-        value_of(node).node.expr: node
+        value_of(node).expression: node
         for node in graph.find_nodes(op="placeholder")
-        if isinstance(value_of(node), SymInt)
+        if isinstance(value_of(node), Symbolic)
     }
     results = _results(graph)
-    laid = [_layout(x, symbols) if isinstance(x, Tensor) else None for x in before.values]
-    if any(isinstance(x, Tensor) and laid[i] is None for i, x in enumerate(before.values)):
+    laid = [_layout(x, symbols) if isinstance(x, Look) else None for x in before.values]
+    if any(isinstance(x, Look) and laid[i] is None for i, x in enumerate(before.values)):
         return False
     after = Roots(graph)
     with graph.inserting_before(graph.output_node()):
@@ -141,9 +142,8 @@ def _call(graph: Graph, target: Any, node: Node, *others: Node) -> Node:
     return new
 
 
-def _layout(value: Tensor, symbols: dict[Any, Node]) -> Layout | None:
-    steps: list[Any] = list(value.stride())
-    steps = [step.node.expr if isinstance(step, SymInt) else step for step in steps]
+def _layout(value: Look, symbols: dict[Any, Node]) -> Layout | None:
+    steps = [x.expression if isinstance(x, Symbolic) else x for x in value.strides]
     found = {symbol for step in steps if not isinstance(step, int) for symbol in step.free_symbols}
     free = sorted(found, key=str)
     return Layout(tuple(steps), tuple(free)) if all(s in symbols for s in free) else None

@@ -117,7 +117,7 @@ def _read(content: bytes, model: nn.Module, inputs: Inputs) -> Captured | None:
         return None
     decoder = Decoder(load_tensors(content[end:]), _SPACES)
     graph, nodes = decoder.graph(written["nodes"])
-    symbols = guards.symbols([tensor.shape for tensor in inputs.tensors])
+    symbols = guards.symbols(inputs.tensors)
     reader = Reader(symbols or {})
     for name, value in written["values"].items():
         nodes[name].meta["val"] = reader.value(value)

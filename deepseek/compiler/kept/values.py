@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import SymInt, Tensor
-from torch._guards import Source
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
+from deepseek.compiler.looks import Look, Symbolic, look_of
 from deepseek.compiler.saved.symbols import read_expression, write_expression
+from deepseek.compiler.sizes import compute
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import sympy
+
+    from deepseek.compiler.looks import Size
 
 __all__ = ["Reader", "write_value"]
 
@@ -28,44 +27,38 @@ def write_value(value: Any) -> Any:
     Raises:
         InputError: It is of a kind that has no written form.
     """
-    if isinstance(value, Tensor):
+    value = look_of(value)
+    if isinstance(value, Look):
         if value.layout is not torch.strided or value.device.type != "cpu":
             raise InputError("expected dense tensors on the CPU")
         return {
             "dtype": str(value.dtype).removeprefix("torch."),
             "sizes": [_write_size(size) for size in value.shape],
-            "strides": [_write_size(stride) for stride in value.stride()],
+            "strides": [_write_size(stride) for stride in value.strides],
         }
-    if isinstance(value, SymInt):
+    if isinstance(value, Symbolic):
         return {"size": _write_size(value)}
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, tuple):
         return [write_value(each) for each in value]
     if value is None or isinstance(value, (bool, int, float)):
         return {"constant": value}
     raise InputError(f"expected tensors and sizes, got a {type(value).__name__}")
 
 
-def _write_size(size: Any) -> Any:
-    return write_expression(size.node.expr if isinstance(size, SymInt) else size)
+def _write_size(size: Size) -> Any:
+    return write_expression(size.expression if isinstance(size, Symbolic) else size)
 
 
 class Reader:
-    """Makes values again, in a world of symbols of their own.
+    """Makes values again.
 
     Args:
         symbols: The symbols of the graph, and a size of an input for each.
     """
 
     def __init__(self, symbols: Mapping[sympy.Symbol, int]) -> None:
-        self._world = _World(duck_shape=False)
-        self._mode = FakeTensorMode(shape_env=self._world)
+        self._symbols = symbols
         self._made: dict[str, Any] = {}
-        self._symbols = {
-            symbol: self._world.create_symbol(
-                size, source=_Named(str(symbol)), dynamic_dim=DimDynamic.DYNAMIC
-            )
-            for symbol, size in symbols.items()
-        }
 
     def value(self, written: Any) -> Any:
         """The value that was written; equal ones are one object."""
@@ -82,34 +75,12 @@ class Reader:
         if "size" in written:
             return self._size(written["size"])
         sizes, strides = (
-            [self._size(each) for each in written[key]] for key in ("sizes", "strides")
+            tuple(self._size(each) for each in written[key]) for key in ("sizes", "strides")
         )
-        with self._mode:
-            return torch.empty_strided(sizes, strides, dtype=getattr(torch, written["dtype"]))
+        return Look(getattr(torch, written["dtype"]), sizes, strides)
 
-    def _size(self, written: Any) -> Any:
+    def _size(self, written: Any) -> Size:
         if isinstance(written, int):
             return written
-        expression = read_expression(written).xreplace(self._symbols)
-        return self._world.create_symintnode(expression, hint=None)
-
-
-class _World(ShapeEnv):
-    """Symbols of which nobody asks where in a program they came to be.
-
-    To look for that, torch imports its inductor and more, which takes a third of a second.
-    """
-
-    def _get_user_frame(self) -> None:
-        return None
-
-
-@dataclass(frozen=True)
-class _Named(Source):
-    """Where a symbol comes from, as far as torch wants to know."""
-
-    symbol: str
-
-    @property
-    def _name_template(self) -> str:
-        return self.symbol
+        expression = read_expression(written)
+        return Symbolic(expression, int(compute(expression, self._symbols)))

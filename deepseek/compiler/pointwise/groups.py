@@ -10,13 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from torch._ops import OpOverload
 from torch.fx import Node
 
+from deepseek.compiler.looks import Look
+from deepseek.compiler.nodes import dtype_of, same_sizes, value_of
 from deepseek.compiler.pointwise.call import Operation, Pointwise, Ref
 from deepseek.compiler.pointwise.operators import is_cast, is_no_cast, read
-from deepseek.compiler.pointwise.order import memory_order, same_shape
+from deepseek.compiler.pointwise.order import memory_order
 from deepseek.compiler.pointwise.worth import is_cheap, pays
 from deepseek.compiler.pointwise.writer import UnsupportedError, Writer
 
@@ -49,7 +50,7 @@ def fuse_pointwise(graph: Graph) -> int:
     for node in reversed(list(graph.nodes)):
         if node not in fusable or not _is_used(node):
             continue
-        order = memory_order(node.meta["val"])
+        order = memory_order(value_of(node))
         group = _grown(node, fusable)
         if order is not None and pays(group):
             _replace(graph, group, order)
@@ -125,8 +126,8 @@ def _joins(node: Node, last: Node, fusable: dict[Node, int], *, alone: bool) -> 
 
     ``alone`` says that nothing else needs it: what a copied node needs, its other copies need too.
     """
-    value = node.meta["val"]
-    whole = same_shape(value, last.meta["val"])
+    value = value_of(node)
+    whole = same_sizes(node, last)
     once_a_row = not value.dim() or (isinstance(value.shape[-1], int) and value.shape[-1] == 1)
     cheap = is_cheap(node)
     if not (whole or once_a_row or cheap):
@@ -134,7 +135,7 @@ def _joins(node: Node, last: Node, fusable: dict[Node, int], *, alone: bool) -> 
     if alone:
         return True
     users = [user for user in node.users if not _only_asserts(user)]
-    wide = [x for x in _inputs_of([node]) if isinstance(x.meta["val"], Tensor)]
+    wide = [x for x in _inputs_of([node]) if isinstance(value_of(x), Look)]
     return cheap and len(wide) <= 1 and all(fusable.get(x) == fusable[last] for x in users)
 
 
@@ -173,7 +174,7 @@ def _operation(node: Node, numbers: dict[Node, int]) -> Operation:
         return Ref(numbers[argument]) if isinstance(argument, Node) else argument
 
     if is_cast(node):
-        return Operation(torch.ops.aten.to.dtype, (ref(node.args[0]), node.meta["val"].dtype))
+        return Operation(torch.ops.aten.to.dtype, (ref(node.args[0]), dtype_of(node)))
     assert isinstance(node.target, OpOverload)
     options = tuple((name, ref(x)) for name, x in node.kwargs.items())
     return Operation(node.target, tuple(ref(x) for x in node.args), options)

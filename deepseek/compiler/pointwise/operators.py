@@ -12,6 +12,8 @@ import torch
 from torch._ops import OpOverload
 from torch.fx import Node
 
+from deepseek.compiler.looks import Look
+from deepseek.compiler.nodes import value_of
 from deepseek.compiler.pointwise.writer import DTYPES, UnsupportedError, promoted
 
 if TYPE_CHECKING:
@@ -36,8 +38,8 @@ def read(writer: Writer, node: Node) -> None:
         UnsupportedError: No kernel computes it.
     """
     reader = READERS.get(node.target) if isinstance(node.target, OpOverload) else None
-    value = node.meta.get("val")
-    if reader is None or not isinstance(value, torch.Tensor) or value.dtype not in DTYPES:
+    value = value_of(node)
+    if reader is None or not isinstance(value, Look) or value.dtype not in DTYPES:
         raise UnsupportedError(node.name)
     if value.device.type != "cpu":
         raise UnsupportedError(node.name)
@@ -56,11 +58,11 @@ def is_no_cast(node: Node) -> bool:
         return False
     assert isinstance(node.target, OpOverload)
     given = _bound(node.target, node)
-    source, value = given["self"], node.meta.get("val")
-    before = source.meta.get("val") if isinstance(source, Node) else None
-    if given.get("copy") or not isinstance(before, torch.Tensor):
+    source, value = given["self"], value_of(node)
+    before = value_of(source) if isinstance(source, Node) else None
+    if given.get("copy") or not isinstance(before, Look):
         return False
-    return isinstance(value, torch.Tensor) and (
+    return isinstance(value, Look) and (
         before.dtype == value.dtype and before.device == value.device and _is_plain(given, before)
     )
 
@@ -228,13 +230,13 @@ def _refuse(function: str) -> int:
 
 def _cast(w: Writer, a: Arguments, dtype: torch.dtype) -> int:
     """Copies that change nothing but the dtype."""
-    source = a["self"].meta["val"]
+    source = value_of(a["self"])
     if not _is_plain(a, source):
         raise UnsupportedError("to")
     return w.step("cast", [w.operand(a["self"])], source.dtype, dtype)
 
 
-def _is_plain(a: Arguments, source: torch.Tensor) -> bool:
+def _is_plain(a: Arguments, source: Look) -> bool:
     """Whether a cast leaves device and layout alone."""
     return (
         a.get("device") in (None, source.device)

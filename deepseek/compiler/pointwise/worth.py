@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from deepseek.compiler.nodes import value_of
 from deepseek.compiler.pointwise.functions import FUNCTIONS
 from deepseek.compiler.pointwise.operators import read
 from deepseek.compiler.pointwise.order import elements
@@ -54,7 +55,7 @@ def is_cheap(node: Node) -> bool:
 
 def pays(group: Sequence[Node]) -> bool:
     """Whether a kernel is faster than the operators."""
-    value = group[-1].meta["val"]
+    value = value_of(group[-1])
     if not value.dim():
         return False
     if len(group) > 1:

@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 from torch.fx import Node
 
+from deepseek.compiler.looks import Look, Symbolic
+from deepseek.compiler.nodes import value_of
 from deepseek.compiler.pointwise.expression import Expression, Input, Literal, Operand, Step
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from torch import Tensor
 
 __all__ = ["DTYPES", "UnsupportedError", "Writer", "promoted"]
 
@@ -23,7 +26,7 @@ DTYPES = {
 """The dtypes that kernels compute in, and their names."""
 
 _LARGEST = torch.finfo(torch.float32).max
-_NUMBERS = (int, float, torch.SymInt, torch.SymFloat)
+_NUMBERS = (int, float, Symbolic, torch.SymFloat)
 
 
 class UnsupportedError(Exception):
@@ -124,12 +127,12 @@ def promoted(*arguments: object) -> torch.dtype:
 
 
 def _example(argument: object) -> Tensor | float:
-    value = argument.meta.get("val") if isinstance(argument, Node) else argument
-    if isinstance(value, Tensor):
-        return value
+    value = value_of(argument) if isinstance(argument, Node) else argument
+    if isinstance(value, Look):
+        return value.example()
     if isinstance(value, (bool, torch.SymBool)):
         return True
-    if isinstance(value, (int, torch.SymInt)):
+    if isinstance(value, (int, Symbolic)):
         return 1
     if isinstance(value, (float, torch.SymFloat)):
         return 1.0
@@ -142,13 +145,13 @@ def _is_wide(x: Operand) -> bool:
 
 
 def _input_of(node: Node) -> Input:
-    value = node.meta.get("val")
-    if isinstance(value, Tensor):
+    value = value_of(node)
+    if isinstance(value, Look):
         dense = value.layout == torch.strided and value.device.type == "cpu"
         if value.dtype not in DTYPES or not dense:
             raise UnsupportedError(node.name)
         return Input(DTYPES[value.dtype], "tensor" if value.dim() else "scalar")
     if isinstance(value, _NUMBERS) and not isinstance(value, bool):
-        whole = isinstance(value, (int, torch.SymInt))
+        whole = isinstance(value, (int, Symbolic))
         return Input("int64" if whole else "float32", "number")
     raise UnsupportedError(node.name)

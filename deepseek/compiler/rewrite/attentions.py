@@ -17,6 +17,7 @@ from deepseek.compiler.nodes import (
     replace,
     same_sizes,
     shape_of,
+    value_of,
 )
 from deepseek.compiler.operators import Attention
 from deepseek.compiler.rewrite.clean import is_kept
@@ -174,7 +175,7 @@ def _permuted(node: Node, order: list[int], rank: int) -> Any:
     source: Any = node.args[0]
     with node.graph.inserting_before(node):
         keys = node.graph.call_function(_aten.permute.default, (source, swapped))
-    keys.meta = {"val": source.meta["val"].permute(swapped)}
+    keys.meta = {"val": value_of(source).permuted(swapped)}
     return keys
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.fx.node import map_arg
 
+from deepseek.compiler.looks import Look, Symbolic
 from deepseek.compiler.nodes import (
     argument,
     calls,
@@ -92,7 +93,7 @@ def _never_random(node: Node) -> bool:
 def _same_type(node: Node) -> bool:
     source, made = value_of(node.args[0]), value_of(node)  # type: ignore[arg-type]  # a node
     return (
-        isinstance(source, Tensor)
+        isinstance(source, Look)
         and source.dtype == made.dtype
         and source.device == made.device
         and source.layout == made.layout
@@ -172,7 +173,7 @@ def fold_constants(graph: Graph, constants: Constants) -> None:
 
 def _foldable(node: Node) -> bool:
     made = value_of(node)
-    if not isinstance(made, Tensor) or isinstance(made.numel(), torch.SymInt):
+    if not isinstance(made, Look) or isinstance(made.numel(), Symbolic):
         return False
     tags = getattr(node.target, "tags", ())
     if torch.Tag.nondeterministic_seeded in tags:

@@ -55,7 +55,7 @@ def _replace(node: Node, x: Node, layer: Linear) -> None:
     with node.graph.inserting_before(node):
         product = node.graph.call_function(layer, (source,))
         product.meta = dict(node.meta)
-        product.meta["val"] = value.new_empty((*inner[:-1], layer.weight.features))
+        product.meta["val"] = value.resized((*inner[:-1], layer.weight.features))
     replace(node, _aten.view.default, product, [-1, layer.weight.features])
 
 
@@ -96,7 +96,7 @@ def _join(x: Node, family: list[tuple[Node, Weight, Tensor | None]], packing: Pa
     with first.graph.inserting_before(first):
         whole = first.graph.call_function(layer, (x,))
         whole.meta = dict(first.meta)
-        whole.meta["val"] = value.new_empty((*value.shape[:-1], weight.features))
+        whole.meta["val"] = value.resized((*value.shape[:-1], weight.features))
     begin = 0
     for node, part, _ in family:
         end = begin + part.features

@@ -23,9 +23,6 @@ from deepseek.kernels.int8.pack import INT8_ROUNDINGS
 from deepseek.kernels.target import current
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
-
-    from torch import Tensor
     from torch.fx import Graph, Node
 
     from deepseek.compiler.nodes import Constants
@@ -108,7 +105,6 @@ class _Rounding:
 
     def __init__(self) -> None:
         self._casts: dict[Node, Node] = {}
-        self._made: dict[Hashable, Tensor] = {}
 
     def round_operands(self, node: Node, count: int) -> None:
         """Give a kernel its first operands in bf16."""
@@ -122,7 +118,7 @@ class _Rounding:
             wide = node.graph.call_function(_CAST, (node, torch.float32))
         wide.meta["val"] = value
         node.replace_all_uses_with(wide, delete_user_cb=lambda user: user is not wide)
-        node.meta["val"] = self._narrow(value)
+        node.meta["val"] = changed(value, dtype=torch.bfloat16)
 
     def settle(self, graph: Graph) -> None:
         """Give results of kernels in bf16 where nothing reads them otherwise."""
@@ -141,17 +137,8 @@ class _Rounding:
                 begin = begin.next
             with x.graph.inserting_before(begin):
                 self._casts[x] = x.graph.call_function(_CAST, (x, torch.bfloat16))
-            self._casts[x].meta["val"] = self._narrow(value_of(x))
+            self._casts[x].meta["val"] = changed(value_of(x), dtype=torch.bfloat16)
         return self._casts[x]
-
-    def _narrow(self, value: Tensor) -> Tensor:
-        """What a node makes, in bf16. With symbols for sizes one takes torch a millisecond."""
-        look = tuple(map(_expression, (*value.shape, *value.stride())))
-        if look not in self._made:
-            self._made[look] = value.new_empty_strided(
-                value.shape, value.stride(), dtype=torch.bfloat16
-            )
-        return self._made[look]
 
     def _give_rounded(self, node: Node) -> None:
         if not _read_rounded(node):
@@ -170,17 +157,13 @@ class _Rounding:
 
     def _round_views(self, node: Node) -> None:
         """Views of a result that is in bf16 now need no rounding."""
-        node.meta["val"] = self._narrow(value_of(node))
+        node.meta["val"] = changed(value_of(node), dtype=torch.bfloat16)
         for user in list(node.users):
             if _rounds(user):
                 user.replace_all_uses_with(node)
                 node.graph.erase_node(user)
             else:
                 self._round_views(user)
-
-
-def _expression(size: Any) -> Any:
-    return size.node.expr if isinstance(size, torch.SymInt) else size
 
 
 def _read_rounded(node: Node) -> bool:

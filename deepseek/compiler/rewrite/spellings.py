@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from deepseek.compiler.looks import Symbolic
 from deepseek.compiler.nodes import argument, calls, dtype_of, shape_of
 from deepseek.compiler.rewrite.weights import Weight
 from deepseek.kernels.int8 import LONGEST_SUM
@@ -69,7 +70,9 @@ def _kind(node: Node) -> tuple[Any, ...]:
     if node.target == _int8:
         return ("int8", "symmetric" if argument(node, "sums") is None else "asymmetric")
     bits, depth = argument(node, "bits"), (shape_of(argument(node, "x")) or ())[-1]
-    kind = ("grouped", int(depth), bits, argument(node, "group_size"))
+    if isinstance(depth, Symbolic):
+        depth = depth.hint  # the layer takes no other
+    kind = ("grouped", depth, bits, argument(node, "group_size"))
     rows = (shape_of(argument(node, "weight_packed")) or ())[0]
     # zero points lie along the rows: with a word that is not full, none can lie beneath
     ragged = argument(node, "weight_zero_point") is not None and rows * bits % 32

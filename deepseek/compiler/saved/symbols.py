@@ -41,6 +41,7 @@ def write_guards(guards: Guards) -> dict[str, Any]:
     return {
         "dtypes": [str(dtype).removeprefix("torch.") for dtype in guards.dtypes],
         "shapes": [[write_expression(size) for size in shape] for shape in guards.shapes],
+        "strides": [[write_expression(step) for step in steps] for steps in guards.strides],
         "ranges": {
             str(symbol): [least, None if most >= _MOST else most]
             for symbol, (least, most) in guards.ranges.items()
@@ -58,6 +59,7 @@ def read_guards(written: dict[str, Any]) -> Guards:
     return Guards(
         dtypes=tuple(getattr(torch, name) for name in written["dtypes"]),
         shapes=tuple(tuple(map(read_expression, shape)) for shape in written["shapes"]),
+        strides=tuple(tuple(map(read_expression, steps)) for steps in written["strides"]),
         ranges={
             _symbol(name): (least, float("inf") if most is None else most)
             for name, (least, most) in written["ranges"].items()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import deepseek
 from deepseek.compiler.operators import Attention
 from tests.compiler.rewrite.conftest import Found, Written
 
@@ -24,7 +25,7 @@ def scores(q: Tensor, k: Tensor) -> Tensor:
 
 CALLS: dict[str, tuple[Spelling, int]] = {
     "plain": (lambda _, q, k, v: F.scaled_dot_product_attention(q, k, v), 3),
-    "causal": (lambda _, q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), 3),
+    "causal": (lambda _, q, k, v: F.scaled_dot_product_attention(q, q, v, is_causal=True), 3),
     "scaled": (lambda _, q, k, v: F.scaled_dot_product_attention(q, k, v, scale=0.3), 3),
     "masked": (lambda m, q, k, v: F.scaled_dot_product_attention(q, k, v, m.mask), 4),
     "three dimensions": (
@@ -80,6 +81,17 @@ def test_calls(found: Found, name: str) -> None:
     (node,) = found(Attention, model(function), *given())
     assert len(node.args) == operands
     assert node.target.causal == (name == "causal")
+
+
+def test_causal_attention_whose_lengths_may_differ_is_torchs(found: Found) -> None:
+    """Torch counts from the first key, the kernel from the last: the same where lengths are."""
+    function = lambda _, q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True)  # noqa: E731
+    whole, x = model(function), torch.randn(2, 9, 32)
+    assert not found(Attention, whole, *given())
+    compiled = deepseek.compile(whole.eval())
+    for keys in (6, 9):
+        inputs = (x[:, :6], x[:, :keys], x[:, :keys])
+        torch.testing.assert_close(compiled(*inputs), whole(*inputs))
 
 
 @pytest.mark.parametrize("name", WRITTEN)

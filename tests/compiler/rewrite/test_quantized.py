@@ -13,6 +13,7 @@ import deepseek
 from deepseek.compiler.operators import Linear
 from deepseek.compiler.rewrite import precision
 from deepseek.kernels.int8 import quantize_groups
+from deepseek.kernels.int8.pack import INT8_ROUNDINGS
 from deepseek.nn.grouped_linear import GroupedLinear
 from deepseek.nn.int8_linear import Int8Linear
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tests.compiler.rewrite.conftest import Found
 
 Make = Callable[[nn.Linear], nn.Module]
+STEP = 2e-3  # what one step more or less of an activation that is rounded to 8 bits changes
 
 
 def grouped(bits: int, zeros: bool) -> Make:
@@ -69,9 +71,9 @@ class Heads(nn.Module):
 
 @pytest.mark.parametrize(("make", "rounding"), KINDS)
 def test_what_follows_goes_into_the_layer(found: Found, make: Make, rounding: str) -> None:
-    up, down = found(Linear, Feed(make), torch.randn(3, 5, 64))
+    up, down = found(Linear, Feed(make), torch.randn(3, 5, 64), atol=STEP)
     assert {up.target.weight.rounding, down.target.weight.rounding} == {rounding}
-    assert up.target.activation == "gelu"
+    assert up.target.activation == ("gelu_coarse" if rounding in INT8_ROUNDINGS else "gelu")
     assert len(down.args) == 2
 
 
@@ -94,7 +96,7 @@ def test_quantized_weights_stay_what_they_are(precision: str) -> None:
     model, x = Feed(Int8Linear.from_linear).eval(), torch.randn(5, 64)
     compiled = deepseek.compile(model, precision=precision)
     for _ in range(3):
-        torch.testing.assert_close(compiled(x), model(x), rtol=2e-5, atol=2e-6)
+        torch.testing.assert_close(compiled(x), model(x), rtol=2e-5, atol=STEP)
     (linears,) = [
         [node.target.weight for node in each.program.graph.nodes if isinstance(node.target, Linear)]
         for each in compiled.compilations
