@@ -49,7 +49,7 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
         a = f.arguments
         number = ELEMENTS[scheme.sums]
         tiled = target.amx and format_name in TILED
-        workspace = f.scratch((workspace_tiles(tile) + tiled) * tile.elements, number)
+        workspace = f.scratch(workspace_tiles(tile) * tile.elements, number)
         x, weight = f.array(a.x, ELEMENTS[scheme.x]), f.array(a.weight, I8)
         step_bytes, panel_bytes = scheme.word * tile.columns, panel_size(a, scheme, tile)
         waiting = _Waiting(f, store, workspace)
@@ -81,10 +81,6 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
                     for column_panel in f.range(first_column, last_column, carry=waiting.variables):
                         panel = weight.at(column_panel * panel_bytes + step * step_bytes)
                         place = (places + column_panel) * a.tile_spacing
-                        if tiled:  # two tiles in turns, where one would do: the other waits
-                            place = f.select(
-                                a.tile_spacing > 0, place, tile.elements - waiting.place.value
-                            )
                         sums = workspace.at(place)
                         f.call_pointer(
                             microkernel, PARAMETERS.values(), VOID,
@@ -108,21 +104,22 @@ def build_linear(target: Target, format_name: str, epilogue: Epilogue) -> Module
 class _Waiting:
     """The tile that was finished last, and is stored while the next one is multiplied.
 
+    It is all stored before the sums of the next are written, which may take its place.
+
     Args:
         f: The function that is being built.
         store: The name of the function that stores a tile.
         workspace: Where tiles lie.
 
     Attributes:
-        place: Where the tile begins there; row, column and height are of the result, the height 0
-            where none waits.
-        variables: What loops carry.
+        variables: What loops carry: where the tile begins there, its row and column in the result,
+            and its height, 0 where none waits.
     """
 
     def __init__(self, f: Task, store: str, workspace: Array) -> None:
         self._f, self._store, self._workspace = f, store, workspace
         self.variables = [f.variable(f.index(0)) for _ in range(4)]
-        self.place, self._row, self._column, self._height = self.variables
+        self._place, self._row, self._column, self._height = self.variables
 
     def set(self, *values: Value) -> None:
         """Let another tile wait: its place, row, column and height."""
@@ -132,7 +129,7 @@ class _Waiting:
     def arguments(self) -> list[Value]:
         """What a microkernel takes as :data:`~.microkernel.LATE`."""
         f = self._f
-        sums = self._workspace.at(self.place.value).pointer
+        sums = self._workspace.at(self._place.value).pointer
         places = self._row.value, self._column.value, self._height.value
         return [f.address_of(self._store), f.block, sums, *places]
 
