@@ -79,7 +79,8 @@ class Look:
 
     def resized(self, shape: Sequence[Size]) -> Look:
         """A contiguous one of another shape."""
-        strides = tuple(prod(shape[place + 1 :]) for place in range(len(shape)))
+        steps = [size or 1 for size in shape]  # as torch counts where there are no elements
+        strides = tuple(prod(steps[place + 1 :]) for place in range(len(shape)))
         return Look(self.dtype, tuple(shape), strides, self.device, self.layout)
 
     def permuted(self, order: Sequence[int]) -> Look:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "SavedModel", "load", "save"]
 
-SCHEMA = "deepseek.program/1"
+SCHEMA = "deepseek.program/2"
 _MANIFEST, _WEIGHTS = "manifest.json", "weights.safetensors"
 
 

@@ -1,8 +1,11 @@
 """Two models have one key if, and only if, one graph serves both."""
 
 import copy
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from transformers import BertConfig, BertModel
 
 from deepseek.compiler.capture import flatten
 from deepseek.compiler.kept.description import CannotDescribeError
-from deepseek.compiler.kept.identity import identity
+from deepseek.compiler.kept.identity import _is_installed, identity
 from tests.compiler.conftest import SMALL, bert, ids, masked_ids
 
 
@@ -152,3 +155,19 @@ def test_hooks_that_hide_something() -> None:
         key(model, x=torch.randn(2, 2))
     handle.remove()
     assert key(model, x=torch.randn(2, 2)) == before
+
+
+def test_another_environments_packages_are_installed_ones(tmp_path: Path) -> None:
+    """They may be on the path without being this interpreter's."""
+    names = ("site-packages", "elsewhere")
+    for folder in names:
+        file = tmp_path / folder / "thing.py"
+        file.parent.mkdir()
+        file.write_text("")
+        sys.modules[f"thing_{folder}"] = ModuleType("thing")
+        sys.modules[f"thing_{folder}"].__file__ = str(file)
+    try:
+        assert [_is_installed(f"thing_{folder}") for folder in names] == [True, False]
+    finally:
+        for folder in names:
+            del sys.modules[f"thing_{folder}"]
