@@ -53,8 +53,8 @@ class Arena:
             MemoryError: No gap is large enough.
         """
         if 0 in size:
-            stride = contiguous_stride(size) if stride is None else stride
-            return torch.empty_strided(size, stride, dtype=dtype)
+            made = torch.empty(size, dtype=dtype)
+            return made if stride is None else made.as_strided(size, stride)
         length = (prod(size) if stride is None else _reach(size, stride)) * dtype.itemsize
         begin = self._take(length)
         block = self._block(self._base + begin, length)
@@ -111,11 +111,6 @@ def bounds(tensor: Tensor) -> tuple[int, int]:
 def _reach(size: Sequence[int], stride: Sequence[int]) -> int:
     """Elements from the first to the last of a tensor that is not empty."""
     return 1 + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
-
-
-def contiguous_stride(size: Sequence[int]) -> tuple[int, ...]:
-    """Strides of a contiguous tensor."""
-    return tuple(prod(size[place + 1 :]) for place in range(len(size)))
 
 
 def _up(address: int) -> int:

@@ -22,10 +22,12 @@ from torch.utils import _pytree as pytree
 from deepseek.compiler.caches import among, register
 from deepseek.compiler.guards import Guards
 from deepseek.errors import InputError
+from deepseek.kernels.scoped import scoped
 from deepseek.nn.whole import layers_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from torch.fx import Graph, Node
 
@@ -129,18 +131,12 @@ def _shapes(model: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any
     return dict(inspect.signature(model.forward).bind(*args, **kwargs).arguments)
 
 
-@contextmanager
-def _without_traces() -> Iterator[None]:
+def _without_traces() -> AbstractContextManager[None]:
     """Let nodes go without the lines of Python they come from, which nobody asks them for.
 
     To note them took a tenth of the capture of BERT.
     """
-    before = torch.fx.config.do_not_emit_stack_traces
-    torch.fx.config.do_not_emit_stack_traces = True
-    try:
-        yield
-    finally:
-        torch.fx.config.do_not_emit_stack_traces = before
+    return scoped(torch.fx.config, "do_not_emit_stack_traces", True)
 
 
 @contextmanager

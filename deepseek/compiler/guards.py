@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import sympy
 from torch import SymInt
 
+from deepseek.compiler.looks import expression_of, look_of
 from deepseek.compiler.sizes import compute
 
 if TYPE_CHECKING:
@@ -50,10 +51,11 @@ class Guards:
             environment: Any = symbolic[0].node.shape_env
             decided = (environment.replace(guard.expr) for guard in environment.guards)
             conditions = [condition for condition in decided if condition.free_symbols]
+        looks = [look_of(tensor) for tensor in tensors]
         return cls(
-            tuple(tensor.dtype for tensor in tensors),
-            tuple(tuple(map(_expression, tensor.shape)) for tensor in tensors),
-            tuple(tuple(map(_expression, tensor.stride())) for tensor in tensors),
+            tuple(look.dtype for look in looks),
+            tuple(tuple(map(expression_of, look.shape)) for look in looks),
+            tuple(tuple(map(expression_of, look.strides)) for look in looks),
             {symbol: (_number(r.lower), _number(r.upper)) for symbol, r in ranges.items()},
             tuple(dict.fromkeys(conditions)),
         )
@@ -106,13 +108,6 @@ def _alone(expected: Sequence[_Size], given: Sequence[int]) -> dict[sympy.Symbol
     """The values of symbols that stand alone."""
     pairs = zip(expected, given, strict=True)
     return {want: have for want, have in pairs if isinstance(want, sympy.Symbol)}
-
-
-def _expression(size: Any) -> _Size:
-    if not isinstance(size, SymInt):
-        return int(size)
-    expression = size.node.expr
-    return int(expression) if expression.is_number else expression
 
 
 def _number(bound: Any) -> float:

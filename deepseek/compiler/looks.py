@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import sympy
 
-__all__ = ["Look", "Size", "Symbolic", "look_of"]
+__all__ = ["Look", "Size", "Symbolic", "expression_of", "look_of"]
 
 
 _CPU = torch.device("cpu")
@@ -49,6 +49,11 @@ class Symbolic:
 
 
 Size = int | Symbolic
+
+
+def expression_of(size: Size) -> Any:
+    """A number, or the expression of symbols that a size is."""
+    return size.expression if isinstance(size, Symbolic) else size
 
 
 @dataclass(frozen=True, slots=True)

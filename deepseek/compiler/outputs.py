@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deepseek.compiler.looks import Look, Symbolic
+from deepseek.compiler.looks import Look, Symbolic, expression_of
 from deepseek.compiler.nodes import calls, is_node, value_of
 from deepseek.compiler.operators import Operator
 from deepseek.compiler.sizes import compute
@@ -143,7 +143,7 @@ def _call(graph: Graph, target: Any, node: Node, *others: Node) -> Node:
 
 
 def _layout(value: Look, symbols: dict[Any, Node]) -> Layout | None:
-    steps = [x.expression if isinstance(x, Symbolic) else x for x in value.strides]
+    steps = list(map(expression_of, value.strides))
     found = {symbol for step in steps if not isinstance(step, int) for symbol in step.free_symbols}
     free = sorted(found, key=str)
     return Layout(tuple(steps), tuple(free)) if all(s in symbols for s in free) else None

@@ -10,15 +10,17 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
-from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from deepseek.kernels.scoped import scoped
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     Maker = Callable[[Sequence[int], Sequence[int] | None, torch.dtype], Tensor]
 
@@ -42,19 +44,13 @@ def empty(shape: Sequence[int], dtype: torch.dtype, strides: Sequence[int] | Non
     return on_large_pages(torch.empty_strided(shape, strides, dtype=dtype))
 
 
-@contextmanager
-def made_by(maker: Maker | None) -> Iterator[None]:
+def made_by(maker: Maker | None) -> AbstractContextManager[None]:
     """Let ``maker`` give this thread's kernels their memory within a with statement.
 
     Args:
         maker: A function of shape, strides (None if contiguous) and dtype; None for torch.
     """
-    before = getattr(_makers, "maker", None)
-    _makers.maker = maker
-    try:
-        yield
-    finally:
-        _makers.maker = before
+    return scoped(_makers, "maker", maker)
 
 
 def on_large_pages(tensor: Tensor) -> Tensor:

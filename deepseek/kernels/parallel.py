@@ -16,7 +16,6 @@ import os
 import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -25,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from deepseek.kernels.jit import compile_text
+from deepseek.kernels.scoped import scoped
 from deepseek.kernels.target import host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from deepseek.kernels.jit import Kernel
 
@@ -134,15 +135,9 @@ def threads() -> int:
     return 1 if _forked else torch.get_num_threads()
 
 
-@contextmanager
-def listening(listener: Callable[[Launch], None] | None) -> Iterator[None]:
+def listening(listener: Callable[[Launch], None] | None) -> AbstractContextManager[None]:
     """Tell ``listener``, if any, of every launch of this thread within a with statement."""
-    before = getattr(_listeners, "listener", None)
-    _listeners.listener = listener
-    try:
-        yield
-    finally:
-        _listeners.listener = before
+    return scoped(_listeners, "listener", listener)
 
 
 def listened() -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from deepseek.compiler.looks import Look, Symbolic, look_of
+from deepseek.compiler.looks import Look, Symbolic, expression_of, look_of
 from deepseek.compiler.saved.symbols import read_expression, write_expression
 from deepseek.compiler.sizes import compute
 from deepseek.errors import InputError
@@ -46,7 +46,7 @@ def write_value(value: Any) -> Any:
 
 
 def _write_size(size: Size) -> Any:
-    return write_expression(size.expression if isinstance(size, Symbolic) else size)
+    return write_expression(expression_of(size))
 
 
 class Reader:

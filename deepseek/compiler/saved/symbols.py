@@ -6,6 +6,7 @@ from typing import Any
 
 import sympy
 import torch
+from sympy.logic.boolalg import Boolean
 from torch.utils._sympy import functions
 
 from deepseek.compiler.guards import Guards
@@ -22,13 +23,6 @@ _KINDS: dict[str, Any] = {
         functions.ModularIndexing, functions.CeilToInt, functions.FloorToInt, sympy.Rational,
     )
 }  # fmt: skip
-_TRUTHS = frozenset(
-    kind.__name__
-    for kind in (
-        sympy.Eq, sympy.Ne, sympy.Lt, sympy.Le, sympy.Gt, sympy.Ge, sympy.And, sympy.Or, sympy.Not,
-    )
-)  # fmt: skip
-"""Read as they are written: to decide one, sympy imports its tensors and groups for 0.1 s."""
 _MOST = float(2**63)
 
 
@@ -92,7 +86,7 @@ def read_expression(written: Any) -> Any:
     if kind not in _KINDS:
         raise InputError(f"expected a compiled model of this version, found {kind!r} in it")
     parts = map(read_expression, arguments)
-    if kind in _TRUTHS:
+    if issubclass(_KINDS[kind], Boolean):  # to decide one, sympy imports its tensors for 0.1 s
         return _KINDS[kind](*parts, evaluate=False)
     return _KINDS[kind](*parts)
 
