@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from deepseek.kernels.pages import LARGE_PAGE, ask_for_large_pages
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +41,10 @@ class Arena:
     def __init__(self) -> None:
         self._map = _reserve()
         self._size = len(self._map)
-        self._base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        self._base = -(-address // LARGE_PAGE) * LARGE_PAGE
+        self._size -= self._base - address
+        ask_for_large_pages(self._base, self._size)
         self._blocks: list[tuple[int, int]] = []  # begin and end, in order
         self._watched: dict[int, weakref.ref[Any]] = {}
         self.peak = 0

@@ -7,15 +7,14 @@ a sixth of the time of a product on a Xeon. In pages of 2 MiB there are 24 of th
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import threading
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from deepseek.kernels.pages import ask_for_large_pages
 from deepseek.kernels.scoped import scoped
 
 if TYPE_CHECKING:
@@ -57,15 +56,5 @@ def on_large_pages(tensor: Tensor) -> Tensor:
     """A tensor that has just been made, its memory in large pages if it is large."""
     if tensor.nbytes >= _LARGE:
         first = -(-tensor.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-        _advise()(first, tensor.data_ptr() + tensor.nbytes - first)
+        ask_for_large_pages(first, tensor.data_ptr() + tensor.nbytes - first)
     return tensor
-
-
-@lru_cache(maxsize=1)
-def _advise() -> Callable[[int, int], object]:
-    """A function (address, bytes) that asks for large pages; it may have no effect."""
-    if not hasattr(mmap, "MADV_HUGEPAGE"):
-        return lambda _address, _size: None
-    madvise = ctypes.CDLL(None).madvise
-    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return lambda address, size: madvise(address, size, mmap.MADV_HUGEPAGE)

@@ -17,10 +17,9 @@ def test_it_is_memory_of_that_form(shape, dtype):
     assert bool((result.fill_(1.0) == 1.0).all())
 
 
-@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="the system has no large pages")
 def test_only_large_memory_asks_for_large_pages(monkeypatch):
     asked = []
-    monkeypatch.setattr(memory, "_advise", lambda: lambda *block: asked.append(block))
+    monkeypatch.setattr(memory, "ask_for_large_pages", lambda *block: asked.append(block))
     memory.empty((1000,), torch.float32)
     assert asked == []
     large = memory.empty((memory._LARGE,), torch.float32)

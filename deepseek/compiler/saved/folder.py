@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -18,8 +16,10 @@ from deepseek.compiler.program import Program
 from deepseek.compiler.saved.codec import Decoder, Encoder
 from deepseek.compiler.saved.symbols import read_guards, write_guards
 from deepseek.compiler.saved.trees import read_tree, write_tree
+from deepseek.compiler.saved.weights import read_weights, write_weights
 from deepseek.errors import InputError
 from deepseek.kernels.gemm.spec import int8_format, tile_for
+from deepseek.kernels.pages import lasting
 from deepseek.kernels.target import current
 from deepseek.outputs import staged
 from deepseek.versions import __version__
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "SavedModel", "load", "save"]
 
-SCHEMA = "deepseek.program/2"
+SCHEMA = "deepseek.program/3"
 _MANIFEST, _WEIGHTS = "manifest.json", "weights.safetensors"
 
 
@@ -66,15 +66,14 @@ def save(
     folder = Path(path)
     with staged(folder, overwrite=overwrite) as place:
         place.mkdir()
-        save_file(encoder.tensors, place / _WEIGHTS)
-        (place / _WEIGHTS).chmod(0o644)  # safetensors lets nobody else read
+        weights = write_weights(encoder.tensors, place / _WEIGHTS)
         manifest = {
             "schema": SCHEMA,
             "version": __version__,
             "torch": torch.__version__,
             "precision": compiled.precision,
             "target": _target(current()),
-            "weights": {_WEIGHTS: _digest(place / _WEIGHTS)},
+            "weights": weights,
             "graphs": graphs,
         }
         (place / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -83,10 +82,15 @@ def save(
     return folder
 
 
-def load(path: str | Path) -> SavedModel:
+def load(path: str | Path, *, copy: bool = False) -> SavedModel:
     """The compiled model of a folder, without tracing and without the classes of its model.
 
     Kernels are taken from the cache on disk, or made on first use: a folder holds no machine code.
+
+    Args:
+        path: The folder.
+        copy: Give the weights memory of their own. Otherwise the file stays mapped, which all
+            processes that load it share; calls are slower then, because files have small pages.
 
     Raises:
         InputError: It is none, it is damaged, or it was written for another processor or version.
@@ -94,11 +98,10 @@ def load(path: str | Path) -> SavedModel:
     folder = Path(path)
     manifest = _manifest(folder)
     _check_machine(manifest)
-    for name, digest in manifest["weights"].items():
-        if name != _WEIGHTS or _digest(folder / name) != digest:
-            raise InputError(f"expected {folder / name} as it was written, found it changed")
-    tensors = load_file(folder / _WEIGHTS)
     try:
+        tensors = read_weights(folder / _WEIGHTS, manifest["weights"])
+        if copy:
+            tensors = {name: lasting(tensor) for name, tensor in tensors.items()}
         graphs = tuple(_read_graph(Decoder(tensors), each) for each in manifest["graphs"])
     except InputError:
         raise
@@ -229,11 +232,3 @@ def _target(target: Target) -> dict[str, Any]:
         "columns": tile_for(target).columns,
         "int8": int8_format(target).name,
     }
-
-
-def _digest(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"expected a readable {file}: {error.strerror}") from error

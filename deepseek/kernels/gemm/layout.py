@@ -18,6 +18,7 @@ from torch import Tensor
 from deepseek.errors import InputError
 from deepseek.kernels.gemm.quantized import QuantizedWeight, panel_bytes, read_panels
 from deepseek.kernels.gemm.spec import FORMATS, ROUNDINGS, Format, tile_for
+from deepseek.kernels.pages import lasting
 from deepseek.kernels.target import Target, current
 
 __all__ = ["PackedWeight", "check_panels", "pack_panels", "pack_weight", "unpack_panels"]
@@ -144,8 +145,7 @@ def pack_panels(weight: Tensor, columns: int) -> Tensor:
     if not padded.numel():
         return padded.view(panels, steps, columns, group)
     words = padded.view(torch.float32).view(panels, columns, steps)  # a group is 4 bytes
-    words = words.transpose(1, 2).clone(memory_format=torch.contiguous_format)
-    return words.view(weight.dtype).view(panels, steps, columns, group)
+    return lasting(words.transpose(1, 2)).view(weight.dtype).view(panels, steps, columns, group)
 
 
 def unpack_panels(panels: Tensor, features: int, depth: int) -> Tensor:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from deepseek.kernels.gemm.spec import FORMATS, Format, GroupedFormat
+from deepseek.kernels.pages import lasting_cat
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +149,7 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
     """The bytes of the parts' last dimensions, one after the other."""
     # An empty tensor of any strides counts as contiguous; a clone has strides that view() takes.
     plain = [part.clone(memory_format=torch.contiguous_format) for part in parts]
-    return torch.cat([part.view(torch.uint8) for part in plain], dim=-1)
+    return lasting_cat([part.view(torch.uint8) for part in plain])
 
 
 def _parted(stored: Tensor, sizes: list[int]) -> list[Tensor]:

@@ -151,7 +151,9 @@ def test_changed_weights_are_refused(folder: Path) -> None:
         ("version", "0.0.1", "got 0.0.1"),
         ("target", {"architecture": "aarch64"}, "got one for aarch64"),
         ("graphs", [{}], "found it damaged"),
-        ("weights", {"../weights.safetensors": ""}, "found it changed"),
+        ("weights", {"bytes": 1, "sha256": []}, "found it changed"),
+        ("weights", {"bytes": 1}, "found it damaged"),
+        ("weights", "../weights.safetensors", "found it damaged"),
     ],
 )
 def test_what_does_not_fit_is_refused(folder: Path, key: str, value: Any, message: str) -> None:
