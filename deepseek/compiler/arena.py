@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deepseek.kernels.pages import LARGE_PAGE, ask_for_large_pages
+from deepseek.kernels.pages import LARGE_PAGE, gather_later
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,6 @@ class Arena:
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self._base = -(-address // LARGE_PAGE) * LARGE_PAGE
         self._size -= self._base - address
-        ask_for_large_pages(self._base, self._size)
         self._blocks: list[tuple[int, int]] = []  # begin and end, in order
         self._watched: dict[int, weakref.ref[Any]] = {}
         self.peak = 0
@@ -97,7 +96,9 @@ class Arena:
             if self._size - begin < length:
                 raise MemoryError(f"expected {length} bytes in the arena, got none left")
             self._blocks.append((begin, _up(begin + length)))
-        self.peak = max(self.peak, begin + length)
+        if begin + length > self.peak:
+            self.peak = begin + length
+            gather_later(self._map, self._base, self._base + self.peak)
         return begin
 
     def _give_back(self, begin: int, _block: object) -> None:

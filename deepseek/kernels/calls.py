@@ -7,6 +7,8 @@ the checks would take longer than the kernel.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import zip_longest
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
@@ -15,10 +17,11 @@ from torch import Tensor
 from deepseek.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
 __all__ = [
-    "DTYPES", "MASKS", "WORTH_A_THREAD", "check_broadcast", "is_small", "keep", "needs_torch",
+    "DTYPES", "MASKS", "WORTH_A_THREAD", "broadcast_shape", "check_broadcast", "is_small", "keep",
+    "needs_torch",
 ]  # fmt: skip
 
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}
@@ -64,6 +67,24 @@ def check_broadcast(name: str, operand: Tensor, shape: tuple[int, ...]) -> None:
         raise InputError(
             f"expected `{name}` broadcast to {tuple(shape)}, got shape {tuple(operand.shape)}"
         )
+
+
+def broadcast_shape(shapes: Sequence[torch.Size]) -> tuple[int, ...] | None:
+    """The shape that all are broadcast to; None where they do not fit together.
+
+    Torch's own function brings in its arithmetic on symbols, 25 ms, which plain sizes do not need.
+    """
+    if any(type(size) is not int for shape in shapes for size in shape):
+        with suppress(RuntimeError):
+            return tuple(torch.broadcast_shapes(*shapes))  # type: ignore[no-untyped-call]
+        return None
+    reverse = []
+    for sizes in zip_longest(*(reversed(shape) for shape in shapes), fillvalue=1):
+        size = next((size for size in sizes if size != 1), 1)
+        if any(other not in (1, size) for other in sizes):
+            return None
+        reverse.append(size)
+    return tuple(reversed(reverse))
 
 
 def is_small(x: Tensor, few: int) -> bool:

@@ -1,8 +1,13 @@
 """Memory in large pages, where the system has them.
 
 Every address that a kernel reads is looked up page by page, in a virtual machine in two tables.
-A model's weights are read once a call: in pages of 4 KiB the look-ups took a third of the time of
-its products on a Xeon, for one row as for a thousand. In pages of 2 MiB they take nothing.
+A model's weights are read once a call, and look-ups in pages of 4 KiB took up to a third of the
+time of its products on a Xeon.
+
+A page of 2 MiB that no process had before is slow to come by, above all in a virtual machine whose
+host has to find it first: up to 5 ms, which for a model of 340 MB more than doubled the time of its
+first compilation. So memory begins in small pages, which are soon there; when it has been left
+alone for a second, a thread of its own has the system gather it into large ones, in its place.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import threading
+import time
 import weakref
 from functools import lru_cache
 from math import prod
@@ -23,7 +29,9 @@ from deepseek.kernels.calls import needs_torch
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-__all__ = ["LARGE_PAGE", "ask_for_large_pages", "lasting", "lasting_cat", "lasting_empty"]
+__all__ = [
+    "LARGE_PAGE", "ask_for_large_pages", "gather_later", "lasting", "lasting_cat", "lasting_empty",
+]  # fmt: skip
 
 LARGE_PAGE = 2 << 20
 """Bytes of a large page, and of a part of those that some processors have instead."""
@@ -31,6 +39,9 @@ LARGE_PAGE = 2 << 20
 _SLAB = 64 << 20  # weights of a model share slabs: many are smaller than a page
 _ALONE = 16 << 20  # what is larger has one of its own
 _LINE = 64
+
+_LEFT_ALONE = 1.0  # seconds
+_MADV_COLLAPSE = 25  # Linux 6.1; mmap has no name for it yet
 
 _OFFERED = hasattr(mmap, "MADV_HUGEPAGE")
 
@@ -65,8 +76,59 @@ def lasting_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 
 def ask_for_large_pages(address: int, size: int) -> None:
-    """Ask for large pages from the beginning of a page on; it may have no effect."""
-    _advise()(address, size)
+    """Ask for large pages where a page begins, before it is written; it may have no effect."""
+    if _OFFERED:
+        _madvise()(address, size, mmap.MADV_HUGEPAGE)
+
+
+def gather_later(memory: mmap.mmap, address: int, end: int) -> None:
+    """Have memory gathered into large pages once a second has passed in which none was announced.
+
+    Args:
+        memory: What it is part of; it may be gone by then.
+        address: Where it begins, at a large page.
+        end: Where it ends; what was announced with the same beginning is replaced.
+    """
+    _gathering.announce(memory, address, end)
+
+
+class _Gathering:
+    """What is to be gathered, and the thread that does it, which ends when it is done."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._parts: dict[int, tuple[Callable[[], mmap.mmap | None], int]] = {}
+        self._due = 0.0
+        self._at_work = False
+
+    def announce(self, memory: mmap.mmap, address: int, end: int) -> None:
+        """Note a part, and see to it that there is a thread."""
+        if not _OFFERED:
+            return
+        with self._lock:
+            self._parts[address] = weakref.ref(memory), end
+            self._due = time.monotonic() + _LEFT_ALONE
+            if not self._at_work:
+                self._at_work = True
+                threading.Thread(target=self._work, name="deepseek-pages", daemon=True).start()
+
+    def _work(self) -> None:
+        while (wait := self._due - time.monotonic()) > 0 or self._take_turn():
+            time.sleep(max(wait, 0.0))
+
+    def _take_turn(self) -> bool:
+        """Gather what was announced; False if that was nothing, and the thread is to end."""
+        with self._lock:
+            parts, self._parts = self._parts, {}
+            self._at_work = bool(parts)
+        for address, (find, end) in parts.items():
+            for page in range(address, end - LARGE_PAGE // 2 + 1, LARGE_PAGE):
+                memory = find()  # is held for no longer than a page takes
+                if memory is None:
+                    break
+                _madvise()(page, LARGE_PAGE, _MADV_COLLAPSE)
+                del memory
+        return bool(parts)
 
 
 class _Slabs:
@@ -75,39 +137,48 @@ class _Slabs:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._memory: Callable[[], mmap.mmap | None] = lambda: None  # tensors keep it alive
-        self._next = 0
+        self._begin = self._next = 0
 
     def take(self, size: int) -> tuple[mmap.mmap, int]:
         """Memory and a place in it that has so many bytes."""
         if size > _ALONE:
-            return _reserve(size)
+            memory, place = _reserve(size)
+            return _announced(memory, place, place + size), place
         with self._lock:
-            memory = self._memory()
-            if memory is None or len(memory) - self._next < size:
-                memory, self._next = _reserve(_SLAB)
-                self._memory = weakref.ref(memory)
+            held = self._memory()
+            if held is None or len(held) - self._next < size:
+                held, self._begin = _reserve(_SLAB)
+                self._next = self._begin
+                self._memory = weakref.ref(held)
             place = self._next
             self._next = -(-(place + size) // _LINE) * _LINE
-        return memory, place
+            return _announced(held, self._begin, self._next), place
 
 
 def _reserve(size: int) -> tuple[mmap.mmap, int]:
-    """New memory, and where its first large page begins."""
-    memory = mmap.mmap(-1, size + LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    begin = -address % LARGE_PAGE
-    ask_for_large_pages(address + begin, size)
-    return memory, begin
+    """New memory, and where its first large page begins; its last one is whole, too."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    memory = mmap.mmap(-1, size + 2 * LARGE_PAGE, flags=flags)
+    return memory, -_address(memory) % LARGE_PAGE
+
+
+def _announced(memory: mmap.mmap, begin: int, end: int) -> mmap.mmap:
+    """The memory, after a part of it is known to be gathered later."""
+    address = _address(memory)
+    gather_later(memory, address + begin, address + end)
+    return memory
+
+
+def _address(memory: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
 
 
 @lru_cache(maxsize=1)
-def _advise() -> Callable[[int, int], object]:
-    """A function (address, bytes) that asks for large pages."""
-    if not _OFFERED:
-        return lambda _address, _size: None
+def _madvise() -> Callable[[int, int, int], object]:
     madvise = ctypes.CDLL(None).madvise
     madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    return lambda address, size: madvise(address, size, mmap.MADV_HUGEPAGE)
+    return madvise  # gives up the GIL; what it refuses stays as it is
 
 
 _slabs = _Slabs()
+_gathering = _Gathering()

@@ -4,6 +4,7 @@ import gc
 
 import pytest
 
+from deepseek.compiler import collector
 from deepseek.compiler.collector import uncollected
 
 
@@ -27,3 +28,22 @@ def test_who_had_turned_them_off_finds_them_off() -> None:
         assert not gc.isenabled()
     finally:
         gc.enable()
+
+
+@pytest.mark.skipif(not collector._CHEAP, reason="this Python would visit each object")
+def test_what_was_made_meanwhile_is_not_looked_through_soon() -> None:
+    with uncollected():
+        made = [[] for _ in range(20_000)]  # type: ignore[var-annotated]
+    assert gc.get_count()[0] < 100
+    assert len(made) == 20_000
+
+
+def test_what_was_frozen_stays_so() -> None:
+    gc.freeze()
+    try:
+        frozen = gc.get_freeze_count()
+        with uncollected():
+            pass
+        assert gc.get_freeze_count() == frozen > 0
+    finally:
+        gc.unfreeze()

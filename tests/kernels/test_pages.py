@@ -2,6 +2,7 @@
 
 import gc
 import mmap
+import time
 
 import pytest
 import torch
@@ -16,8 +17,11 @@ offered = pytest.mark.skipif(
 
 
 @pytest.fixture(autouse=True)
-def slabs(monkeypatch):
+def announced(monkeypatch):
+    parts = []
     monkeypatch.setattr(pages, "_slabs", pages._Slabs())
+    monkeypatch.setattr(pages, "gather_later", lambda _, *part: parts.append(part))
+    return parts
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (), (5,), (3, 700), (2050, 2051)])
@@ -60,14 +64,17 @@ def test_small_ones_share_a_large_page():
 
 
 @offered
-def test_large_pages_are_asked_for_and_what_is_large_lies_alone(monkeypatch):
-    asked = []
-    monkeypatch.setattr(pages, "ask_for_large_pages", lambda *block: asked.append(block))
+def test_what_is_used_is_announced_and_what_is_large_lies_alone(announced):
     small = lasting_empty((5,), torch.float32)
     large = lasting_empty((pages._ALONE + 1,), torch.uint8)
     more = lasting_empty((5,), torch.float32)
-    assert asked == [(small.data_ptr(), pages._SLAB), (large.data_ptr(), large.nbytes)]
-    assert more.data_ptr() - small.data_ptr() == 64
+    begin = small.data_ptr()
+    assert more.data_ptr() - begin == 64
+    assert announced == [
+        (begin, begin + 64),
+        (large.data_ptr(), large.data_ptr() + large.nbytes),
+        (begin, begin + 128),
+    ]
 
 
 @offered
@@ -92,9 +99,70 @@ def test_memory_is_given_back_with_the_last_tensor():
     assert lasting(torch.ones(3)).sum() == 3  # and there is new memory
 
 
+class Pages:
+    """Stands for the system, and notes which pages are gathered."""
+
+    def __init__(self, monkeypatch, wait=0.0):
+        self.calls = []
+        monkeypatch.setattr(pages, "_LEFT_ALONE", wait)
+        monkeypatch.setattr(pages, "_madvise", lambda: lambda *call: self.calls.append(call))
+        self.gathering = pages._Gathering()
+        self.memory = mmap.mmap(-1, 4096)
+
+    def wait(self):
+        deadline = time.monotonic() + 10
+        while self.gathering._at_work and time.monotonic() < deadline:
+            time.sleep(0.001)
+        assert not self.gathering._at_work
+
+
+@offered
+def test_pages_are_gathered_in_the_background(monkeypatch):
+    system = Pages(monkeypatch)
+    system.gathering.announce(system.memory, 0, 2 * LARGE_PAGE + LARGE_PAGE // 2)
+    system.gathering.announce(system.memory, 16 * LARGE_PAGE, 17 * LARGE_PAGE - LARGE_PAGE // 2 - 1)
+    system.wait()
+    assert system.calls == [
+        (page * LARGE_PAGE, LARGE_PAGE, pages._MADV_COLLAPSE) for page in (0, 1, 2)
+    ]  # what is less than half of a page stays as it is
+
+
+@offered
+def test_who_announces_more_in_time_is_waited_for(monkeypatch):
+    system = Pages(monkeypatch, wait=0.2)
+    for end in (1, 2, 3):
+        system.gathering.announce(system.memory, 0, end * LARGE_PAGE)
+    assert system.calls == []
+    system.wait()
+    assert len(system.calls) == 3
+    system.gathering.announce(system.memory, 0, LARGE_PAGE)  # there is a thread again
+    system.wait()
+    assert len(system.calls) == 4
+
+
+@offered
+def test_memory_that_is_gone_is_not_touched(monkeypatch):
+    system = Pages(monkeypatch, wait=0.2)
+    system.gathering.announce(system.memory, 0, LARGE_PAGE)
+    del system.memory
+    system.wait()
+    assert system.calls == []
+
+
+@offered
+def test_numbers_survive_it(monkeypatch):
+    monkeypatch.setattr(pages, "_LEFT_ALONE", 0.0)
+    gathering = pages._Gathering()
+    tensor = lasting(torch.arange(3 * LARGE_PAGE // 4, dtype=torch.float32))
+    memory = pages._slabs._memory()
+    gathering.announce(memory, tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes)
+    while gathering._at_work:
+        time.sleep(0.001)
+    assert torch.equal(tensor, torch.arange(tensor.numel(), dtype=torch.float32))
+
+
 def test_without_large_pages_there_is_memory_all_the_same(monkeypatch):
     monkeypatch.setattr(pages, "_OFFERED", False)
     assert torch.equal(lasting(torch.ones(3, 4)), torch.ones(3, 4))
-    pages._advise.cache_clear()
     pages.ask_for_large_pages(0, 1)
-    pages._advise.cache_clear()
+    pages._Gathering().announce(mmap.mmap(-1, 4096), 0, LARGE_PAGE)

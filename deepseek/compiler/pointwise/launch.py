@@ -13,6 +13,7 @@ from deepseek.compiler.pointwise.functions import FUNCTIONS
 from deepseek.compiler.pointwise.kernel import Form, arguments_of, build_pointwise, sources
 from deepseek.compiler.pointwise.layout import Rows, rows_of
 from deepseek.compiler.pointwise.writer import DTYPES
+from deepseek.kernels.calls import broadcast_shape
 from deepseek.kernels.jit import kernel
 from deepseek.kernels.memory import empty
 from deepseek.kernels.parallel import run, threads
@@ -98,7 +99,9 @@ def launch_for(
     if not _fit(expression, operands):
         return None
     tensors = [x for x in operands if isinstance(x, Tensor)]
-    shape = torch.broadcast_shapes(*[x.shape for x in tensors])  # type: ignore[no-untyped-call]
+    shape = broadcast_shape([x.shape for x in tensors])
+    if shape is None:  # torch's own operators tell what is wrong
+        return None
     total = prod(shape)
     ordered = tuple(range(len(shape))) if order is None else order
     if not total or not shape or len(ordered) != len(shape):

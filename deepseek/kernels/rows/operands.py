@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
-from deepseek.kernels.calls import DTYPES, MASKS, check_broadcast
+from deepseek.kernels.calls import DTYPES, MASKS, broadcast_shape, check_broadcast
 from deepseek.kernels.rows.spec import ACTIVATIONS
 
 if TYPE_CHECKING:
@@ -134,13 +134,10 @@ def broadcast_ids(ids: Sequence[Tensor]) -> torch.Size:
     for index, operand in enumerate(ids):
         if operand.dtype not in IDS:
             raise InputError(f"expected `ids[{index}]` of int64 or int32, got {operand.dtype}")
-    try:
-        shape = torch.broadcast_shapes(*(x.shape for x in ids))  # type: ignore[no-untyped-call]
-    except RuntimeError:
+    shape = broadcast_shape([x.shape for x in ids])
+    if shape is None:
         shapes = ", ".join(str(tuple(x.shape)) for x in ids)
-        raise InputError(
-            f"expected `ids` of shapes that broadcast together, got {shapes}"
-        ) from None
+        raise InputError(f"expected `ids` of shapes that broadcast together, got {shapes}")
     return torch.Size(shape)
 
 
