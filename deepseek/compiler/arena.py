@@ -41,9 +41,11 @@ class Arena:
     def __init__(self) -> None:
         self._map = _reserve()
         self._size = len(self._map)
+        self._bytes = memoryview(self._map)
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         self._base = -(-address // LARGE_PAGE) * LARGE_PAGE
-        self._size -= self._base - address
+        self._lead = self._base - address
+        self._size -= self._lead
         self._blocks: list[tuple[int, int]] = []  # begin and end, in order
         self._watched: dict[int, weakref.ref[Any]] = {}
         self.peak = 0
@@ -61,7 +63,7 @@ class Arena:
             return made if stride is None else made.as_strided(size, stride)
         length = (prod(size) if stride is None else _reach(size, stride)) * dtype.itemsize
         begin = self._take(length)
-        block = self._block(self._base + begin, length)
+        block = self._block(begin, length)
         self._watched[begin] = weakref.ref(block, partial(self._give_back, begin))
         flat = torch.frombuffer(block, dtype=dtype)
         return flat.view(*size) if stride is None else flat.as_strided(size, stride)
@@ -76,14 +78,13 @@ class Arena:
         Its storage ends where it ends: some operators copy all of a storage.
         """
         length = _reach(tensor.shape, tensor.stride()) * tensor.dtype.itemsize
-        block = self._block(tensor.data_ptr(), length)
+        block = self._block(tensor.data_ptr() - self._base, length)
         flat = torch.frombuffer(block, dtype=tensor.dtype)
         return flat.as_strided(tensor.shape, tensor.stride())
 
-    def _block(self, address: int, length: int) -> Any:
-        block: Any = (ctypes.c_char * length).from_address(address)
-        block.map = self._map  # which must live as long
-        return block
+    def _block(self, begin: int, length: int) -> memoryview:
+        begin += self._lead
+        return self._bytes[begin : begin + length]
 
     def _take(self, length: int) -> int:
         begin = 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from deepseek.kernels.gemm import PackedWeight
 
 __all__ = [
-    "Attention", "Chain", "Embedding", "Linear", "Norm", "Operator", "Rotary", "Softmax",
+    "Attention", "Chain", "Embedding", "Linear", "Norm", "Operator", "Patches", "Rotary", "Softmax",
 ]  # fmt: skip
 
 
@@ -180,3 +180,24 @@ class Rotary(Operator):
         batch, tokens = q.shape[0], q.shape[2]
         cos, sin = (x[..., :half].expand(batch, tokens, half) for x in (cos, sin))
         return run_rotary(q, k, cos, sin, None, False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patches(Operator):
+    """A linear layer on the patches of an image, each all its channels' pixels."""
+
+    weight: PackedWeight
+    size: tuple[int, int]
+    bias: Tensor | None = None
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """``(B, C, H, W)`` to ``(B, patches, N)``; pixels of no whole patch are left out."""
+        height, width = self.size
+        patches = image.unfold(2, height, height).unfold(3, width, width)
+        rows = patches.permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+        return linear(rows, self.weight, self.bias)
+
+    def describe(self) -> str:
+        """The sizes."""
+        height, width = self.size
+        return f"patches of {height}x{width} + linear {self.weight.depth}x{self.weight.features}"

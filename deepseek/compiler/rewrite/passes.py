@@ -23,6 +23,7 @@ from deepseek.compiler.rewrite.embeddings import find_embeddings
 from deepseek.compiler.rewrite.epilogues import fuse_epilogues
 from deepseek.compiler.rewrite.linears import find_linears, join_linears
 from deepseek.compiler.rewrite.parts import take_parts
+from deepseek.compiler.rewrite.patches import find_patches
 from deepseek.compiler.rewrite.precision import round_attention, round_products
 from deepseek.compiler.rewrite.rotations import find_rotary
 from deepseek.compiler.rewrite.rows import find_norms, find_softmax
@@ -70,6 +71,9 @@ def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ..
     def pack_linears(graph: Graph, constants: Constants) -> None:
         find_linears(graph, constants, packing)
 
+    def pack_patches(graph: Graph, constants: Constants) -> None:
+        find_patches(graph, constants, packing)
+
     return (
         drop_idle,
         fold_constants,
@@ -80,6 +84,7 @@ def passes_for(packing: Packing) -> tuple[Callable[[Graph, Constants], None], ..
         find_rotary,
         pack_joined_linears,
         pack_linears,
+        pack_patches,
         join_views,
         fuse_epilogues,
         find_embeddings,

@@ -86,6 +86,13 @@ class Packing:
             self._packed[key] = weights, self._pack(whole, *weights[0].kind)
         return self._packed[key][1]
 
+    def pack_as_it_is(self, weight: Tensor) -> PackedWeight:
+        """A weight of a layer that computes in its own precision whatever the others do."""
+        key = weight.data_ptr(), weight.shape, weight.stride()
+        if key not in self._packed:
+            self._packed[key] = [Weight((weight,))], pack_weight(weight)
+        return self._packed[key][1]
+
     def _pack(self, tensors: Sequence[Tensor], form: str, *details: Any) -> PackedWeight:
         if form == "int8":
             return pack_int8(tensors[0], tensors[1], *details)

@@ -31,8 +31,8 @@ _CLASSES: dict[str, type] = {
     each.__qualname__: each
     for each in (
         operators.Attention, operators.Chain, operators.Embedding, operators.Linear,
-        operators.Norm, operators.Rotary, operators.Softmax, Expression, Input, Literal, Step,
-        Operation, Ref, PackedWeight, Pointwise,
+        operators.Norm, operators.Patches, operators.Rotary, operators.Softmax, Expression, Input,
+        Literal, Step, Operation, Ref, PackedWeight, Pointwise,
     )
 }  # fmt: skip
 _SAVED = {  # the others are saved with all their fields
