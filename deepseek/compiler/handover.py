@@ -15,7 +15,7 @@ from torch import Tensor
 
 from deepseek.compiler.arena import bounds
 from deepseek.compiler.record import OperatorCall
-from deepseek.kernels.memory import on_large_pages
+from deepseek.kernels.pool import pooled
 
 if TYPE_CHECKING:
     import ctypes
@@ -45,7 +45,7 @@ class Handover:
 
     def renew(self) -> Tensor:
         """A new tensor, to which the launches write from now on."""
-        fresh = on_large_pages(torch.empty_like(self.like))
+        fresh = pooled(torch.empty_like(self.like))
         begin = fresh.data_ptr()
         for word, offset in self.words:
             word.value = begin + offset

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from deepseek.compiler.arena import bounds
+from deepseek.kernels.pool import LARGE, pooled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -58,7 +59,7 @@ class Results:
         """The tree, with tensors of its own: those that were filled, and copies of the others."""
         leaves = list(self._leaves)
         for place in self._simple:
-            leaves[place] = filled[place] if place in filled else leaves[place].clone()
+            leaves[place] = filled[place] if place in filled else _copy(leaves[place])
         for span in self._spans:
             span.copy(leaves)
         return tree_unflatten(leaves, self._tree)
@@ -90,6 +91,12 @@ class _Span:
         storage = self._bytes.clone().untyped_storage()
         for place, dtype, offset, size, stride in self._members:
             leaves[place] = torch.empty(0, dtype=dtype).set_(storage, offset, size, stride)
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return (
+        tensor.clone() if tensor.nbytes < LARGE else pooled(torch.empty_like(tensor)).copy_(tensor)
+    )
 
 
 def _keeps_strides(tensor: Tensor) -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
-    "LARGE_PAGE", "ask_for_large_pages", "gather_later", "lasting", "lasting_cat", "lasting_empty",
+    "LARGE_PAGE", "gather_later", "lasting", "lasting_cat", "lasting_empty",
 ]  # fmt: skip
 
 LARGE_PAGE = 2 << 20
@@ -73,12 +73,6 @@ def lasting_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         return torch.empty(shape, dtype=dtype)
     memory, place = _slabs.take(size)
     return torch.frombuffer(memory, dtype=dtype, count=count, offset=place).view(shape)
-
-
-def ask_for_large_pages(address: int, size: int) -> None:
-    """Ask for large pages where a page begins, before it is written; it may have no effect."""
-    if _OFFERED:
-        _madvise()(address, size, mmap.MADV_HUGEPAGE)
 
 
 def gather_later(memory: mmap.mmap, address: int, end: int) -> None:
