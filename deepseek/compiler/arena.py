@@ -8,7 +8,6 @@ in every replay.
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 import weakref
 from bisect import bisect_left
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deepseek.kernels.pages import LARGE_PAGE, gather_later
+from deepseek.kernels.pages import LARGE_PAGE, address_of, gather_later
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +41,7 @@ class Arena:
         self._map = _reserve()
         self._size = len(self._map)
         self._bytes = memoryview(self._map)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
+        address = address_of(self._map)
         self._base = -(-address // LARGE_PAGE) * LARGE_PAGE
         self._lead = self._base - address
         self._size -= self._lead
@@ -99,7 +98,7 @@ class Arena:
             self._blocks.append((begin, _up(begin + length)))
         if begin + length > self.peak:
             self.peak = begin + length
-            gather_later(self._map, self._base, self._base + self.peak)
+            gather_later(self._map, self._lead, self._lead + self.peak)
         return begin
 
     def _give_back(self, begin: int, _block: object) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import threading
 import time
 import weakref
@@ -30,8 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 __all__ = [
-    "LARGE_PAGE", "gather_later", "lasting", "lasting_cat", "lasting_empty",
-]  # fmt: skip
+    "LARGE_PAGE",
+    "address_of",
+    "gather_later",
+    "lasting",
+    "lasting_cat",
+    "lasting_empty",
+    "reserve",
+]
 
 LARGE_PAGE = 2 << 20
 """Bytes of a large page, and of a part of those that some processors have instead."""
@@ -75,15 +82,27 @@ def lasting_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.frombuffer(memory, dtype=dtype, count=count, offset=place).view(shape)
 
 
-def gather_later(memory: mmap.mmap, address: int, end: int) -> None:
+def reserve(size: int) -> tuple[mmap.mmap, int]:
+    """New memory, and where its first large page begins; its last one is whole, too."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+    memory = mmap.mmap(-1, size + 2 * LARGE_PAGE, flags=flags)
+    return memory, -address_of(memory) % LARGE_PAGE
+
+
+def address_of(memory: mmap.mmap) -> int:
+    """Where memory begins."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+
+
+def gather_later(memory: mmap.mmap, begin: int, end: int) -> None:
     """Have memory gathered into large pages once a second has passed in which none was announced.
 
     Args:
         memory: What it is part of; it may be gone by then.
-        address: Where it begins, at a large page.
-        end: Where it ends; what was announced with the same beginning is replaced.
+        begin: Where in it the first large page begins.
+        end: Where what is used ends; what was announced from the same place on is replaced.
     """
-    _gathering.announce(memory, address, end)
+    _gathering.announce(memory, begin, end)
 
 
 class _Gathering:
@@ -95,12 +114,13 @@ class _Gathering:
         self._due = 0.0
         self._at_work = False
 
-    def announce(self, memory: mmap.mmap, address: int, end: int) -> None:
+    def announce(self, memory: mmap.mmap, begin: int, end: int) -> None:
         """Note a part, and see to it that there is a thread."""
         if not _OFFERED:
             return
+        address = address_of(memory)
         with self._lock:
-            self._parts[address] = weakref.ref(memory), end
+            self._parts[address + begin] = weakref.ref(memory), address + end
             self._due = time.monotonic() + _LEFT_ALONE
             if not self._at_work:
                 self._at_work = True
@@ -136,35 +156,19 @@ class _Slabs:
     def take(self, size: int) -> tuple[mmap.mmap, int]:
         """Memory and a place in it that has so many bytes."""
         if size > _ALONE:
-            memory, place = _reserve(size)
-            return _announced(memory, place, place + size), place
+            memory, place = reserve(size)
+            gather_later(memory, place, place + size)
+            return memory, place
         with self._lock:
             held = self._memory()
             if held is None or len(held) - self._next < size:
-                held, self._begin = _reserve(_SLAB)
+                held, self._begin = reserve(_SLAB)
                 self._next = self._begin
                 self._memory = weakref.ref(held)
             place = self._next
             self._next = -(-(place + size) // _LINE) * _LINE
-            return _announced(held, self._begin, self._next), place
-
-
-def _reserve(size: int) -> tuple[mmap.mmap, int]:
-    """New memory, and where its first large page begins; its last one is whole, too."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    memory = mmap.mmap(-1, size + 2 * LARGE_PAGE, flags=flags)
-    return memory, -_address(memory) % LARGE_PAGE
-
-
-def _announced(memory: mmap.mmap, begin: int, end: int) -> mmap.mmap:
-    """The memory, after a part of it is known to be gathered later."""
-    address = _address(memory)
-    gather_later(memory, address + begin, address + end)
-    return memory
-
-
-def _address(memory: mmap.mmap) -> int:
-    return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+            gather_later(held, self._begin, self._next)
+        return held, place
 
 
 @lru_cache(maxsize=1)
@@ -174,5 +178,12 @@ def _madvise() -> Callable[[int, int, int], object]:
     return madvise  # gives up the GIL; what it refuses stays as it is
 
 
+def _begin_anew() -> None:
+    """A forked process has no thread that gathers, and another may have held a lock."""
+    global _slabs, _gathering
+    _slabs, _gathering = _Slabs(), _Gathering()
+
+
 _slabs = _Slabs()
 _gathering = _Gathering()
+os.register_at_fork(after_in_child=_begin_anew)

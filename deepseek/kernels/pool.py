@@ -7,8 +7,6 @@ consists of pages that were never touched, which the system has to find and to c
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import weakref
 from functools import partial
 from itertools import count
@@ -16,9 +14,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from deepseek.kernels.pages import LARGE_PAGE, gather_later
+from deepseek.kernels.pages import gather_later, reserve
 
 if TYPE_CHECKING:
+    import mmap
+
     from torch import Tensor
 
 __all__ = ["LARGE", "Pool", "pooled"]
@@ -28,7 +28,7 @@ LARGE = 8 << 20
 
 _MOST_FREE = 512 << 20  # bytes that are kept for results to come
 
-_Memory = tuple[int, mmap.mmap, int]  # its size from a place on
+_Memory = tuple[int, "mmap.mmap", int]  # its size from a place on
 
 
 def pooled(made: Tensor) -> Tensor:
@@ -72,11 +72,8 @@ class Pool:
             except ValueError:  # another thread was faster
                 continue
             return each
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-        memory = mmap.mmap(-1, length + 2 * LARGE_PAGE, flags=flags)
-        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        begin = -address % LARGE_PAGE
-        gather_later(memory, address + begin, address + begin + length)
+        memory, begin = reserve(length)
+        gather_later(memory, begin, begin + length)
         return len(memory) - begin, memory, begin
 
     def _give_back(self, number: int, _block: object) -> None:
