@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from deepseek.errors import InputError
-from deepseek.kernels.gemm.quantized import QuantizedWeight, panel_bytes, read_panels
+from deepseek.kernels.gemm.quantized import QuantizedWeight, padded_to, panel_bytes, read_panels
 from deepseek.kernels.gemm.spec import FORMATS, ROUNDINGS, Format, tile_for
 from deepseek.kernels.pages import lasting
 from deepseek.kernels.target import Target, current
@@ -140,8 +140,7 @@ def pack_panels(weight: Tensor, columns: int) -> Tensor:
     group = _GROUPS[weight.dtype]
     n, k = weight.shape
     panels, steps = -(-n // columns), -(-k // group)
-    padded = weight.new_zeros(panels * columns, steps * group)
-    padded[:n, :k] = weight
+    padded = padded_to(weight, panels * columns, steps * group)
     if not padded.numel():
         return padded.view(panels, steps, columns, group)
     words = padded.view(torch.float32).view(panels, columns, steps)  # a group is 4 bytes

@@ -27,7 +27,7 @@ from deepseek.kernels.pages import lasting_cat
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["QuantizedWeight", "panel_bytes", "read_panels", "write_panels"]
+__all__ = ["QuantizedWeight", "padded_to", "panel_bytes", "read_panels", "write_panels"]
 
 _SCALES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _WORDS = {2: torch.int16, 4: torch.int32}  # so many int8 as one: copied four times as fast
@@ -66,15 +66,30 @@ def panel_bytes(scheme: Format, columns: int, k: int) -> int:
     return columns * (scheme.steps(k)[0] * scheme.word + scheme.footer)
 
 
+def padded_to(weight: Tensor, rows: int, width: int) -> Tensor:
+    """A weight with zeros up to so many rows and columns, laid out so that 4 bytes can be a word.
+
+    It is the weight itself where it is so already.
+    """
+    if (
+        weight.shape == (rows, width)
+        and weight.is_contiguous()
+        and weight.storage_offset() % 4 == 0
+    ):
+        return weight
+    padded = weight.new_zeros(rows, width)
+    padded[: weight.shape[0], : weight.shape[1]] = weight
+    return padded
+
+
 def write_panels(weight: QuantizedWeight, format_name: str, columns: int) -> Tensor:
     """The panels of a weight, ``(panels, bytes)``."""
     scheme = FORMATS[format_name]
     n, k = weight.integers.shape
     panels, steps = -(-n // columns), scheme.steps(k)[0]
-    padded = weight.integers.new_zeros(panels * columns, steps * scheme.group)
-    padded[:n, :k] = weight.integers
+    padded = padded_to(weight.integers, panels * columns, steps * scheme.group)
     if _has_hidden_zero(scheme):
-        padded += 8
+        padded = padded + 8
     scales = _by_panel(weight.scales, panels, columns)
     if not isinstance(scheme, GroupedFormat):
         sizes = panels, columns, steps
