@@ -39,12 +39,11 @@ class Arena:
 
     def __init__(self) -> None:
         self._map = _reserve()
-        self._size = len(self._map)
         self._bytes = memoryview(self._map)
         address = address_of(self._map)
-        self._base = -(-address // LARGE_PAGE) * LARGE_PAGE
-        self._lead = self._base - address
-        self._size -= self._lead
+        self._lead = -address % LARGE_PAGE
+        self._base = address + self._lead
+        self._size = len(self._map) - self._lead
         self._blocks: list[tuple[int, int]] = []  # begin and end, in order
         self._watched: dict[int, weakref.ref[Any]] = {}
         self.peak = 0

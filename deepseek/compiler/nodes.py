@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 __all__ = [
-    "Constants", "argument", "calls", "dtype_of", "is_node", "only_user", "operands", "replace",
-    "same_sizes", "shape_of", "value_of",
+    "Constants", "argument", "calls", "dtype_of", "is_node", "only_user", "operands", "order_of",
+    "replace", "same_sizes", "shape_of", "value_of",
 ]  # fmt: skip
+
+_aten = torch.ops.aten
+_TURNS = _aten.transpose.int, _aten.permute.default, _aten.mT.default
 
 Constants = dict[Node, Tensor]
 """Placeholders whose tensors are known: parameters, buffers, what was folded."""
@@ -89,6 +92,19 @@ def same_sizes(left: object, right: object) -> bool:
     """Whether two nodes make tensors of sizes that are the same for every input."""
     a, b = shape_of(left), shape_of(right)
     return a is not None and a == b
+
+
+def order_of(node: object) -> list[int] | None:
+    """The dimensions of what a node turns, in the order it gives them; None if it does not turn."""
+    if not calls(node, *_TURNS):
+        return None
+    rank = len(shape_of(node) or ())
+    if calls(node, _aten.permute.default):
+        return [dim % rank for dim in argument(node, "dims")]
+    first, second = (-2, -1) if calls(node, _aten.mT.default) else operands(node)[1:3]
+    order = list(range(rank))
+    order[first], order[second] = order[second], order[first]
+    return order
 
 
 def only_user(node: Node) -> Node | None:

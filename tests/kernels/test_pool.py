@@ -1,6 +1,6 @@
 """Memory of large results comes back when they are gone, and not before."""
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -91,11 +91,8 @@ def test_threads_never_share_it(pool):
             if bool((mine[::100_000] != number).any()):
                 wrong.append(number)
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(work, range(4)))
     assert wrong == []
 
 

@@ -13,7 +13,7 @@ from deepseek.compiler.nodes import (
     dtype_of,
     is_node,
     only_user,
-    operands,
+    order_of,
     replace,
     same_sizes,
     shape_of,
@@ -33,7 +33,6 @@ __all__ = ["find_attention"]
 _aten = torch.ops.aten
 _FLOATS = (torch.float32, torch.bfloat16)
 _PRODUCTS = (_aten.matmul.default, _aten.bmm.default)
-_TRANSPOSES = (_aten.transpose.int, _aten.permute.default, _aten.mT.default)
 _SCALINGS = (_aten.mul.Tensor, _aten.div.Tensor, _aten.mul.Scalar, _aten.div.Scalar)
 _RESHAPES = (_aten.reshape.default, _aten.view.default, _aten._unsafe_view.default)  # noqa: SLF001
 
@@ -155,16 +154,13 @@ def _scores(node: Any) -> _Scores | None:
 
 def _untransposed(node: Any) -> Any:
     """What the transposed keys are a transposition of; None if they are none."""
-    if not calls(node, *_TRANSPOSES):
+    order = order_of(node)
+    if order is None:
         return None
-    rank = len(shape_of(node) or ())
-    if calls(node, _aten.transpose.int):
-        dims = {dim % rank for dim in operands(node)[1:3]}
-        return node.args[0] if dims == {rank - 1, rank - 2} else None
+    rank = len(order)
     if calls(node, _aten.permute.default):
-        order = [dim % rank for dim in argument(node, "dims")]
         return _permuted(node, order, rank)
-    return node.args[0]
+    return node.args[0] if order == [*range(rank - 2), rank - 1, rank - 2] else None
 
 
 def _permuted(node: Node, order: list[int], rank: int) -> Any:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from deepseek.compiler.nodes import argument, calls, only_user, replace, shape_of
+from deepseek.compiler.nodes import argument, calls, only_user, order_of, replace, shape_of
 from deepseek.compiler.operators import Patches
 from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.weights import Weight
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -25,10 +26,6 @@ __all__ = ["find_patches"]
 _aten = torch.ops.aten
 _CONVOLUTIONS = _aten.conv2d.default, _aten.convolution.default
 _FLAT = _aten.flatten.using_ints, _aten.view.default, _aten.reshape.default
-_TURNED = {
-    _aten.transpose.int: ([1, 2], [2, 1], [-1, -2], [-2, -1], [1, -1], [-1, 1], [2, -2], [-2, 2]),
-    _aten.permute.default: ([[0, 2, 1]], [[0, -1, 1]]),
-}
 
 
 def find_patches(graph: Graph, constants: Constants, packing: Packing) -> None:
@@ -41,7 +38,7 @@ def find_patches(graph: Graph, constants: Constants, packing: Packing) -> None:
         if turned is None or not _is_turned(turned):
             continue
         weight, bias = constants[argument(node, "weight")], argument(node, "bias")
-        packed = packing.pack_as_it_is(weight.flatten(1))
+        packed = packing.pack(Weight((weight.flatten(1),), ("unchanged",)))
         size = (weight.shape[2], weight.shape[3])
         replace(turned, Patches(packed, size, constants.get(bias)), node.args[0])
     graph.eliminate_dead_code(is_kept)
@@ -78,6 +75,5 @@ def _is_flat(flat: Node, node: Node) -> bool:
 
 def _is_turned(node: Node) -> bool:
     """Whether patches become rows; a result of the model would lie otherwise than in eager mode."""
-    given = [user for user in node.users if user.op == "output"]
-    target: Any = node.target
-    return not given and list(node.args[1:]) in _TURNED.get(target, ())
+    given = any(user.op == "output" for user in node.users)
+    return not given and order_of(node) == [0, 2, 1]

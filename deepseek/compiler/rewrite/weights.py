@@ -52,7 +52,8 @@ class Weight:
         tensors: What it is made of, ``(N, …)`` each.
         kind: The form of numbers, and what else there is to know of it: ``("floating",)``,
             ``("int8", rounding)`` with integers and scales, ``("grouped", K, bits, group size)``
-            with words of integers, scales, and words of zero points if there are any.
+            with words of integers, scales, and words of zero points if there are any; or
+            ``("unchanged",)``, of a layer that computes in its own precision whatever others do.
     """
 
     tensors: tuple[Tensor, ...]
@@ -86,13 +87,6 @@ class Packing:
             self._packed[key] = weights, self._pack(whole, *weights[0].kind)
         return self._packed[key][1]
 
-    def pack_as_it_is(self, weight: Tensor) -> PackedWeight:
-        """A weight of a layer that computes in its own precision whatever the others do."""
-        key = weight.data_ptr(), weight.shape, weight.stride()
-        if key not in self._packed:
-            self._packed[key] = [Weight((weight,))], pack_weight(weight)
-        return self._packed[key][1]
-
     def _pack(self, tensors: Sequence[Tensor], form: str, *details: Any) -> PackedWeight:
         if form == "int8":
             return pack_int8(tensors[0], tensors[1], *details)
@@ -101,4 +95,4 @@ class Packing:
             words, scales, *zeros = tensors
             sizes, points = (words.shape[0], depth), zeros[0] if zeros else None
             return pack_groups(grouped_weight(words, scales, points, sizes, bits, size), bits)
-        return _PRECISIONS[self.precision](*tensors)
+        return (pack_weight if form == "unchanged" else _PRECISIONS[self.precision])(*tensors)
