@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from deepseek.kernels.pages import LARGE_PAGE, address_of, gather_later
+from deepseek.kernels.pages import LARGE_PAGE, RESERVED, address_of, gather_later
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Arena", "bounds"]
 
-_RESERVED = 1 << 38
+_MOST = 1 << 36  # of 128 TiB that a process can address, so that there may be many arenas
 _LEAST = 1 << 30
 _LINE = 64
 
@@ -124,11 +124,10 @@ def _up(address: int) -> int:
 
 def _reserve() -> mmap.mmap:
     """As much address space as the system gives, without memory behind it yet."""
-    size = _RESERVED
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    size = _MOST
     while True:
         try:
-            return mmap.mmap(-1, size, flags=flags)
+            return mmap.mmap(-1, size, flags=RESERVED)
         except (OSError, ValueError):
             size //= 2
             if size < _LEAST:

@@ -174,17 +174,18 @@ class Program:
         if any(isinstance(x, Tensor) and not _is_plain(x) for x in tensors):
             self._records[key] = None
             return self.run(tensors)
-        buffers = [
-            arena.empty(x.shape, x.stride(), x.dtype).copy_(x) if isinstance(x, Tensor) else x
-            for x in tensors
-        ]
         recorder = Recorder(arena)
         try:
+            buffers = [
+                arena.empty(x.shape, x.stride(), x.dtype).copy_(x) if isinstance(x, Tensor) else x
+                for x in tensors
+            ]
             with alone(), recorder:
                 outputs = self.run(buffers)
-        except CannotRecordError:
+        except (CannotRecordError, MemoryError) as error:
             self._records[key] = None
-            self._refused = True  # an operator is the reason, whatever the shape
+            # an operator is the reason, whatever the shape; or the arena's end, for this one alone
+            self._refused = isinstance(error, CannotRecordError)
             return self.run(tensors)
         held = tree_map_only(Tensor, lambda x: arena.alias(x) if arena.holds(x) else x, outputs)
         inputs = [

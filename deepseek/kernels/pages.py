@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import sys
 import threading
 import time
 import weakref
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LARGE_PAGE",
+    "RESERVED",
     "address_of",
     "gather_later",
     "lasting",
@@ -42,6 +44,14 @@ __all__ = [
 
 LARGE_PAGE = 2 << 20
 """Bytes of a large page, and of a part of those that some processors have instead."""
+
+RESERVED = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+"""For ``mmap``: addresses that count as memory in use only when they are written.
+
+Otherwise Linux refuses to fork a process that has reserved more than the machine has.
+"""
+if sys.platform == "linux":
+    RESERVED |= 0x4000  # MAP_NORESERVE, which mmap names only from Python 3.12 on
 
 _SLAB = 64 << 20  # weights of a model share slabs: many are smaller than a page
 _ALONE = 16 << 20  # what is larger has one of its own
@@ -84,8 +94,7 @@ def lasting_empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 def reserve(size: int) -> tuple[mmap.mmap, int]:
     """New memory, and where its first large page begins; its last one is whole, too."""
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
-    memory = mmap.mmap(-1, size + 2 * LARGE_PAGE, flags=flags)
+    memory = mmap.mmap(-1, size + 2 * LARGE_PAGE, flags=RESERVED)
     return memory, -address_of(memory) % LARGE_PAGE
 
 

@@ -1,7 +1,9 @@
 """Blocks that are in use never overlap, and the memory of others is used again."""
 
+import os
 from itertools import pairwise
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -77,3 +79,14 @@ def test_a_copy_of_the_storage_of_an_alias_is_no_copy_of_the_arena() -> None:
     assert whole.untyped_storage().nbytes() == whole.nbytes
     part = torch.ops.aten.slice_scatter.default(whole, torch.ones(2, 3, 4), 2, 0, 4)
     assert part.sum() == 24
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_process_with_many_arenas_may_fork() -> None:
+    """What is reserved together is more than the machine has, and may well be."""
+    arenas = [Arena() for _ in range(64)]
+    child = os.fork()
+    if child == 0:
+        os._exit(len(arenas))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 64

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import deepseek
+from deepseek.compiler import arena
 from deepseek.compiler.frozen import Frozen
 from deepseek.compiler.record import Recorder
 from deepseek.errors import InputError
@@ -196,6 +197,20 @@ def test_what_cannot_be_recorded_is_tried_once(monkeypatch: pytest.MonkeyPatch) 
     for size in (20, 21, 20):
         compiled(torch.ones(size))
     assert len(set(map(id, tried))) == 1
+
+
+class Sums(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cumsum(x * 2, 0) + 1
+
+
+def test_a_call_that_does_not_fit_into_the_arena(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arena, "_MOST", 8 << 20)
+    compiled = deepseek.compile(Sums().eval())
+    for rows in (1 << 10, 1 << 22, 1 << 10):
+        x = torch.ones(rows)
+        for _ in range(CALLS):
+            assert torch.equal(compiled(x), Sums()(x))
 
 
 class Changes(nn.Module):
