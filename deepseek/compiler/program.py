@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule
 from torch.utils._pytree import tree_flatten, tree_map_only
 
 from deepseek.compiler.arena import Arena
+from deepseek.compiler.code import Code
 from deepseek.compiler.handover import handover
 from deepseek.compiler.record import CannotRecordError, OperatorCall, Recorder
 from deepseek.compiler.results import Results
 from deepseek.compiler.tracing import alone
+from deepseek.compiler.views import UNHEARD
 from deepseek.kernels.parallel import Launch, threads
 from deepseek.kernels.replay import Replay
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from torch.fx import Graph, Node
 
@@ -115,7 +116,8 @@ class Program:
 
     def __init__(self, graph: Graph, inputs: Sequence[Node], constants: dict[Node, Tensor]) -> None:
         self.graph = graph
-        self._code = GraphModule(torch.nn.Module(), graph).forward
+        code = Code(graph)
+        self._code, self._code_of_records = code.function(), code.function(UNHEARD)
         placeholders = [node for node in graph.nodes if node.op == "placeholder"]
         self.constants = {node: constants[node] for node in placeholders if node in constants}
         self._places = [placeholders.index(node) for node in inputs]
@@ -146,11 +148,14 @@ class Program:
 
     def run(self, tensors: Sequence[Any]) -> Any:
         """The outputs by way of Python alone."""
+        return self._run(self._code, tensors)
+
+    def _run(self, code: Callable[..., Any], tensors: Sequence[Any]) -> Any:
         arguments = list(self._blank)
         for place, tensor in zip(self._places, tensors, strict=True):
             arguments[place] = tensor
         with torch.no_grad():
-            return self._code(*arguments)
+            return code(*arguments)
 
     @property
     def arena_bytes(self) -> int:
@@ -181,7 +186,7 @@ class Program:
                 for x in tensors
             ]
             with alone(), recorder:
-                outputs = self.run(buffers)
+                outputs = self._run(self._code_of_records, buffers)
         except (CannotRecordError, MemoryError) as error:
             self._records[key] = None
             # an operator is the reason, whatever the shape; or the arena's end, for this one alone

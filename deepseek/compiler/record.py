@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
+from deepseek.compiler.views import VIEWS
 from deepseek.kernels import parallel
 from deepseek.kernels.memory import made_by
 
@@ -99,7 +100,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         """Called by torch for every operator."""
         named = kwargs or {}
-        if func in _VIEWS:
+        if func in VIEWS:
             return func(*args, **named)
         if _depends_on_content(func, args):
             raise CannotRecordError(f"{func} depends on what its input holds")
@@ -197,16 +198,6 @@ def _hearing(listener: Callable[[Launch], None] | None, maker: Maker | None) -> 
     with parallel.listening(listener), made_by(maker):
         yield
 
-
-_VIEWS = frozenset(
-    (
-        _aten.view.default, _aten.slice.Tensor, _aten.select.int, _aten.transpose.int,
-        _aten.permute.default, _aten.expand.default, _aten.unsqueeze.default,
-        _aten.squeeze.dim, _aten.squeeze.dims, _aten.t.default, _aten.alias.default,
-        _aten.detach.default, _aten.split.Tensor, _aten.split_with_sizes.default,
-    )
-)  # fmt: skip
-"""Operators that give views of what lies in memory and nothing else."""
 
 _EMPTIES = frozenset(
     (

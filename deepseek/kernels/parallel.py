@@ -261,7 +261,8 @@ def _torch_gomp() -> Path | None:
     maps = Path("/proc/self/maps")
     if "OpenMP" not in torch.__config__.parallel_info() or not maps.exists():
         return None
-    mapped = {Path(line.split()[-1]) for line in maps.read_text().splitlines() if ".so" in line}
+    lines = maps.read_text().splitlines()
+    mapped = {Path(name) for name in {line.split()[-1] for line in lines if ".so" in line}}
     if any(path.name.startswith(("libiomp5", "libomp")) for path in mapped):
         return None
     gomp = sorted(path for path in mapped if path.name.startswith("libgomp"))

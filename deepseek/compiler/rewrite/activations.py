@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.fx.node import map_arg
 
 from deepseek.compiler.nodes import calls, dtype_of, replace, same_sizes
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +53,7 @@ def find_activations(graph: Graph, _constants: Constants) -> None:
             if found is not None:
                 end, x, target, options = found
                 replace(end, target, x, **options)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _matches(kernel: Node) -> Iterator[tuple[Node, Node, Any, dict[str, str]]]:

@@ -20,7 +20,7 @@ from deepseek.compiler.nodes import (
     value_of,
 )
 from deepseek.compiler.operators import Attention
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 from deepseek.kernels.attend.spec import MOST_DEPTH
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def find_attention(graph: Graph, _constants: Constants) -> None:
             _replace_call(node)
         elif calls(node, _aten.softmax.int):
             _replace_written_out(node)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _replace_call(node: Node) -> None:

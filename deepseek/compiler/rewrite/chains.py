@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from deepseek.compiler.nodes import only_user, operands, replace
 from deepseek.compiler.operators import Chain, Linear
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -26,7 +26,7 @@ def chain_linears(graph: Graph, _constants: Constants) -> None:
         x, added = node.args[0], user.args[1:]
         if operands(user)[0] is node and node not in added:
             replace(user, Chain(first, second), x, *added)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _layer(node: Node, most: int) -> Linear | None:

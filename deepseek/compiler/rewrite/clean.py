@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from deepseek.compiler.nodes import Constants
 
 __all__ = [
-    "drop_idle", "fold_constants", "is_kept", "join_views", "loosen_views", "merge_equals",
+    "drop_idle", "drop_unused", "fold_constants", "join_views", "loosen_views", "merge_equals",
 ]  # fmt: skip
 
 _aten = torch.ops.aten
@@ -56,7 +56,7 @@ def drop_idle(graph: Graph, _constants: Constants) -> None:
         if idle is not None and idle(node):
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def join_views(graph: Graph, _constants: Constants) -> None:
@@ -149,9 +149,11 @@ _IDLE: dict[Any, Callable[[Node], bool]] = {
 }
 
 
-def is_kept(node: Node) -> bool:
-    """Whether a call without users must stay: it changes a tensor."""
-    return node.op in ("placeholder", "output") or _changes(node)
+def drop_unused(graph: Graph) -> None:
+    """Remove calls whose results nobody takes, unless they change a tensor."""
+    for node in reversed(graph.nodes):
+        if not node.users and node.op == "call_function" and not _changes(node):
+            graph.erase_node(node)
 
 
 def fold_constants(graph: Graph, constants: Constants) -> None:
@@ -168,7 +170,7 @@ def fold_constants(graph: Graph, constants: Constants) -> None:
             if isinstance(value, Tensor):
                 constants[_placeholder(graph, node)] = value
                 graph.erase_node(node)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _foldable(node: Node) -> bool:

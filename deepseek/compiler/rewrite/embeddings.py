@@ -8,7 +8,7 @@ import torch
 
 from deepseek.compiler.nodes import argument, calls, dtype_of, only_user, replace, shape_of
 from deepseek.compiler.operators import Embedding
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -30,7 +30,7 @@ def find_embeddings(graph: Graph, constants: Constants) -> None:
         parts = _parts(node, constants)
         if parts:
             _replace(node, parts, constants)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _parts(node: Any, constants: Constants) -> list[Node]:

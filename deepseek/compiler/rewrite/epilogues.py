@@ -17,7 +17,7 @@ from deepseek.compiler.nodes import (
     same_sizes,
 )
 from deepseek.compiler.operators import Linear
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 from deepseek.kernels.gemm.spec import COARSE
 from deepseek.kernels.int8.pack import INT8_ROUNDINGS
 
@@ -42,7 +42,7 @@ def fuse_epilogues(graph: Graph, _constants: Constants) -> None:
         for node in list(graph.nodes):
             if node.op == "call_function" and isinstance(node.target, Linear):
                 step(node, node.target)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _activation(node: Node, layer: Linear) -> None:

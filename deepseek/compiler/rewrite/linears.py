@@ -9,7 +9,7 @@ from torch import Tensor
 
 from deepseek.compiler.nodes import calls, replace, shape_of, value_of
 from deepseek.compiler.operators import Linear
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 from deepseek.compiler.rewrite.spellings import WHOLE, spelled
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def find_linears(graph: Graph, constants: Constants, packing: Packing) -> None:
     for node in list(graph.nodes):
         for x, weight, bias in spelled(node, constants):
             _replace(node, x, Linear(packing.pack(weight), bias))
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _replace(node: Node, x: Node, layer: Linear) -> None:
@@ -73,7 +73,7 @@ def join_linears(graph: Graph, constants: Constants, packing: Packing) -> None:
     for (x, *_), family in families.items():
         if len(family) > 1:
             _join(x, family, packing)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _viewed(node: Node) -> bool:

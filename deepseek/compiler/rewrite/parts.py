@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from deepseek.compiler.nodes import argument, calls, replace, value_of
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -31,7 +31,7 @@ def take_parts(graph: Graph, _constants: Constants) -> None:
         for part in list(node.users):
             if part.target is operator.getitem:
                 _take(node, part)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _take(whole: Node, part: Node) -> None:

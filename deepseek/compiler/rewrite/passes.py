@@ -13,8 +13,8 @@ from deepseek.compiler.rewrite.attentions import find_attention
 from deepseek.compiler.rewrite.chains import chain_linears
 from deepseek.compiler.rewrite.clean import (
     drop_idle,
+    drop_unused,
     fold_constants,
-    is_kept,
     join_views,
     loosen_views,
     merge_equals,
@@ -123,7 +123,7 @@ def rewrite(
     for node in [node for node in constants if not node.users]:
         del constants[node]
         graph.erase_node(node)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
     return passed
 
 

@@ -12,7 +12,7 @@ import torch
 
 from deepseek.compiler.nodes import argument, calls, only_user, order_of, replace, shape_of
 from deepseek.compiler.operators import Patches
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 from deepseek.compiler.rewrite.weights import Weight
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def find_patches(graph: Graph, constants: Constants, packing: Packing) -> None:
         packed = packing.pack(Weight((weight.flatten(1),), ("unchanged",)))
         size = (weight.shape[2], weight.shape[3])
         replace(turned, Patches(packed, size, constants.get(bias)), node.args[0])
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _cuts(node: Node, constants: Constants) -> bool:

@@ -17,7 +17,7 @@ import torch
 
 from deepseek.compiler.nodes import calls, dtype_of, is_node, value_of
 from deepseek.compiler.operators import Attention, Linear, Norm
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 from deepseek.kernels import amx
 from deepseek.kernels.int8.pack import INT8_ROUNDINGS
 from deepseek.kernels.target import current
@@ -125,7 +125,7 @@ class _Rounding:
         for node in list(graph.nodes):
             if node.op == "call_function" and dtype_of(node) == torch.float32:
                 self._give_rounded(node)
-        graph.eliminate_dead_code(is_kept)
+        drop_unused(graph)
 
     def _rounded(self, x: Any) -> Node:
         if dtype_of(x) == torch.bfloat16:

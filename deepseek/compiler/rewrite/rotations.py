@@ -11,7 +11,7 @@ import torch
 
 from deepseek.compiler.nodes import argument, calls, dtype_of, is_node, operands, shape_of, value_of
 from deepseek.compiler.operators import Rotary
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -48,7 +48,7 @@ def find_rotary(graph: Graph, _constants: Constants) -> None:
             if all(order[user] > order[node] for user in others[0].node.users):
                 _replace(*others)
             others.clear()
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _turned(node: Node) -> _Turned | None:

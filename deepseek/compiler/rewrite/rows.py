@@ -8,7 +8,7 @@ import torch
 
 from deepseek.compiler.nodes import argument, calls, dtype_of, replace, same_sizes, shape_of
 from deepseek.compiler.operators import Norm, Softmax
-from deepseek.compiler.rewrite.clean import is_kept
+from deepseek.compiler.rewrite.clean import drop_unused
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -30,7 +30,7 @@ def find_norms(graph: Graph, constants: Constants) -> None:
             _written_out(node, constants)
         elif calls(node, _aten.rms_norm.default):
             _rms_norm(node, constants)
-    graph.eliminate_dead_code(is_kept)
+    drop_unused(graph)
 
 
 def _layer_norm(node: Node, constants: Constants) -> None:

@@ -11,7 +11,13 @@ from deepseek.kernels import parallel
 from deepseek.kernels.attend import backward
 from deepseek.kernels.attend.launch import addresses, common_arguments, form_of, look
 from deepseek.kernels.attend.layouts import packed, rows_of
-from deepseek.kernels.attend.operands import mask_view, result, sizes_of, with_dense_rows
+from deepseek.kernels.attend.operands import (
+    mask_rows,
+    mask_view,
+    result,
+    sizes_of,
+    with_dense_rows,
+)
 from deepseek.kernels.attend.product import build_product
 from deepseek.kernels.calls import keep
 from deepseek.kernels.jit import Kernel, kernel
@@ -66,7 +72,7 @@ def run_backward(
     if grad_lse is None:
         grad_lse = torch.zeros(lse.shape)
     if mask is not None:
-        mask, _ = mask_view(mask, sizes)
+        mask = mask_rows(mask, sizes)
     operands = [bring(x) for bring, x in zip(plan.bring, (k, k, v), strict=True)]
     dk, dv = (empty(shape, torch.float32) for shape in plan.sums)
     tensors = (q, grad, out, lse.contiguous(), grad_lse.contiguous(), *operands, dq, dk, dv)

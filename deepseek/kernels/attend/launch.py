@@ -14,6 +14,7 @@ from deepseek.kernels.attend import forward
 from deepseek.kernels.attend.layouts import lying, packed, rows_of
 from deepseek.kernels.attend.operands import (
     Sizes,
+    mask_rows,
     mask_view,
     result,
     sizes_of,
@@ -63,7 +64,7 @@ def run_forward(
     if not plan.dense:
         q, k, v = with_dense_rows(q), with_dense_rows(k), with_dense_rows(v)
     if mask is not None:
-        mask, _ = mask_view(mask, sizes)
+        mask = mask_rows(mask, sizes)  # where it begins; how it is broadcast is known
     keys, values = plan.keys(k), plan.values(v)
     arguments = plan.arguments(
         plan.product, q.data_ptr(), keys.data_ptr(), values.data_ptr(), out.data_ptr(),

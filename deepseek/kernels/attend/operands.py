@@ -10,7 +10,7 @@ from deepseek.kernels.attend.spec import MOST_DEPTH
 from deepseek.kernels.calls import DTYPES, MASKS, check_broadcast
 
 __all__ = [
-    "Sizes", "mask_view", "result", "sizes_of", "with_dense_rows",
+    "Sizes", "mask_rows", "mask_view", "result", "sizes_of", "with_dense_rows",
 ]  # fmt: skip
 
 
@@ -97,9 +97,14 @@ def mask_view(mask: Tensor | None, sizes: Sizes) -> tuple[Tensor | None, str | N
     """The mask broadcast to the scores, its last dimension contiguous; and its dtype's name."""
     if mask is None:
         return None, None
+    return mask_rows(mask, sizes).expand(sizes.scores), MASKS[mask.dtype]
+
+
+def mask_rows(mask: Tensor, sizes: Sizes) -> Tensor:
+    """The mask with its last dimension whole and contiguous: itself where it is so, or a copy."""
     if mask.shape[-1:] != sizes.scores[-1:] or (mask.stride(-1) != 1 and sizes.keys > 1):
-        mask = mask.expand(*mask.shape[:-1], sizes.keys).contiguous()
-    return mask.expand(sizes.scores), MASKS[mask.dtype]
+        return mask.expand(*mask.shape[:-1], sizes.keys).contiguous()
+    return mask
 
 
 def with_dense_rows(operand: Tensor) -> Tensor:
