@@ -191,4 +191,6 @@ def _target_machine(target: Target) -> Any:
 
 @lru_cache(maxsize=1)
 def _compiler() -> Any:
-    return binding.create_lljit_compiler(_target_machine(host()))
+    # The older linker asks for each section's memory by itself. Between two of them may lie more
+    # than the 2 GiB that code can reach, as soon as somebody reserves that much: it aborts then.
+    return binding.create_lljit_compiler(_target_machine(host()), use_jit_link=True)

@@ -3,8 +3,6 @@
 Importing this module registers them. CUDA tensors go to torch's own operators.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor
 
@@ -142,4 +140,4 @@ def _aligned(weight: PackedWeight) -> PackedWeight:
     panels = weight.panels
     if panels.data_ptr() % 64 == 0 and panels.is_contiguous():
         return weight
-    return replace(weight, panels=panels.clone(memory_format=torch.contiguous_format))
+    return weight.moved(panels.clone(memory_format=torch.contiguous_format))

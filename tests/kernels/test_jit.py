@@ -248,3 +248,28 @@ def test_eight_processes_share_a_cache(tmp_path):
         ]
         assert [worker.communicate(timeout=100)[1] for worker in workers] == [b""] * 8
         assert len(list((tmp_path / "kernels").glob("*.o"))) == 6
+
+
+_SCATTER = """
+import ctypes, mmap
+from deepseek.kernels import jit
+jit._compiler()
+size, step = 1 << 38, 1 << 32
+hall = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)
+begin = ctypes.addressof(ctypes.c_char.from_buffer(hall))
+plugs = [mmap.mmap(-1, 4096) for _ in range(4000)]  # in all gaps that there are
+unmap = ctypes.CDLL(None).munmap
+unmap.argtypes = ctypes.c_void_p, ctypes.c_size_t
+for place in range(begin + step, begin + size, step):
+    unmap(place, 4096)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for gaps as Linux does")
+def test_free_pages_may_lie_far_apart(tmp_path):
+    """Code and its constants stay within reach of one another."""
+    text = _SCATTER + _COMPILE_AND_RUN + "\nimport os; os._exit(7)"  # not to unmap the gaps
+    environment = {**os.environ, "DEEPSEEK_CACHE": str(tmp_path)}
+    command = [sys.executable, "-c", text]
+    done = subprocess.run(command, env=environment, capture_output=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (7, b"")

@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from deepseek.kernels.gemm import pack_weight
+from deepseek.kernels.gemm import PackedWeight, pack_weight
+from deepseek.kernels.gemm.spec import int8_format
 from deepseek.kernels.int8 import LONGEST_SUM, pack_groups, pack_int8
+from deepseek.kernels.later import Later
+from deepseek.kernels.target import current
 from deepseek.nn.groups import grouped_weight
 from deepseek.nn.int8_arithmetic import quantize_weight
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
 
-    from deepseek.kernels.gemm import PackedWeight
+    from deepseek.kernels.target import Target
 
 __all__ = ["Packing", "Weight"]
 
 
-def _pack_int8(weight: Tensor) -> PackedWeight:
+class _Form(NamedTuple):
+    """What a weight becomes when it is packed."""
+
+    dtype: torch.dtype
+    format: str = ""
+    rounding: str = ""
+
+
+def _floating(weight: Tensor, _target: Target) -> _Form:
+    return _Form(weight.dtype)
+
+
+def _int8(weight: Tensor, target: Target) -> _Form:
     """INT8 with a scale a row; activations are rounded at run time, per token, asymmetrically.
 
     A weight with sums too long for 32 bits stays as it is.
     """
     if weight.shape[1] > LONGEST_SUM:
-        return pack_weight(weight)
-    return pack_int8(*quantize_weight(weight.float()), rounding="asymmetric")
+        return _floating(weight, target)
+    return _Form(torch.uint8, int8_format(target).name, "asymmetric")
 
 
-def _pack_bf16(weight: Tensor) -> PackedWeight:
-    return pack_weight(weight.bfloat16())
-
-
-_PRECISIONS: dict[str, Callable[[Tensor], PackedWeight]] = {
-    "fp32": pack_weight,
-    "bf16": _pack_bf16,
-    "int8": _pack_int8,
+_PRECISIONS: dict[str, Callable[[Tensor, Target], _Form]] = {
+    "fp32": _floating,
+    "bf16": lambda _weight, _target: _Form(torch.bfloat16),
+    "int8": _int8,
 }
+
+
+def _panels(weight: Tensor, form: _Form, target: Target) -> Tensor:
+    """The panels of a weight in floating point."""
+    if form.format:
+        return pack_int8(*quantize_weight(weight.float()), form.rounding, target).panels
+    return pack_weight(weight.to(form.dtype), target).panels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,17 +100,36 @@ class Packing:
         tensors = [tensor for weight in weights for tensor in weight.tensors]
         key = tuple((x.data_ptr(), x.shape, x.stride()) for x in tensors), weights[0].kind
         if key not in self._packed:
-            columns = zip(*(weight.tensors for weight in weights), strict=True)
-            whole = [torch.cat(parts) if len(parts) > 1 else parts[0] for parts in columns]
-            self._packed[key] = weights, self._pack(whole, *weights[0].kind)
+            self._packed[key] = weights, self._pack(weights, *weights[0].kind)
         return self._packed[key][1]
 
-    def _pack(self, tensors: Sequence[Tensor], form: str, *details: Any) -> PackedWeight:
-        if form == "int8":
+    def _pack(self, weights: Sequence[Weight], kind: str, *details: Any) -> PackedWeight:
+        if kind in ("floating", "unchanged"):
+            form = _PRECISIONS["fp32" if kind == "unchanged" else self.precision]
+            return _packed_later([weight.tensors[0] for weight in weights], form)
+        tensors = [_whole(parts) for parts in zip(*(each.tensors for each in weights), strict=True)]
+        if kind == "int8":
             return pack_int8(tensors[0], tensors[1], *details)
-        if form == "grouped":
-            depth, bits, size, *_alone = details
-            words, scales, *zeros = tensors
-            sizes, points = (words.shape[0], depth), zeros[0] if zeros else None
-            return pack_groups(grouped_weight(words, scales, points, sizes, bits, size), bits)
-        return (pack_weight if form == "unchanged" else _PRECISIONS[self.precision])(*tensors)
+        depth, bits, size, *_alone = details
+        words, scales, *zeros = tensors
+        sizes, points = (words.shape[0], depth), zeros[0] if zeros else None
+        return pack_groups(grouped_weight(words, scales, points, sizes, bits, size), bits)
+
+
+def _packed_later(parts: Sequence[Tensor], form_of: Callable[..., _Form]) -> PackedWeight:
+    """A weight that a thread packs, while kernels are compiled."""
+    target, (first, *_) = current(), parts
+    form = form_of(first, target)
+
+    def panels() -> Tensor:
+        with torch.no_grad():
+            return _panels(_whole(parts), form, target)
+
+    features = sum(part.shape[0] for part in parts)
+    return PackedWeight(
+        Later(panels), features, first.shape[1], target, form.format, form.rounding, form.dtype
+    )
+
+
+def _whole(parts: Sequence[Tensor]) -> Tensor:
+    return torch.cat(tuple(parts)) if len(parts) > 1 else parts[0]

@@ -9,7 +9,6 @@ Rows beyond N and values beyond K are zeros.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from deepseek.errors import InputError
 from deepseek.kernels.gemm.quantized import QuantizedWeight, padded_to, panel_bytes, read_panels
 from deepseek.kernels.gemm.spec import FORMATS, ROUNDINGS, Format, tile_for
+from deepseek.kernels.later import Later
 from deepseek.kernels.pages import lasting
 from deepseek.kernels.target import Target, current
 
@@ -25,44 +25,71 @@ __all__ = ["PackedWeight", "check_panels", "pack_panels", "pack_weight", "unpack
 
 _GROUPS = {torch.float32: 1, torch.bfloat16: 2}
 
-_calls: dict[Hashable, dict[Hashable, Callable[..., Tensor]]] = {}
+_Calls = dict[Hashable, Callable[..., Tensor]]
+
+_calls: dict[Hashable, _Calls] = {}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class PackedWeight:
-    """A weight in panels, for one target.
+    """A weight in panels, for one target; none of it changes.
 
     Attributes:
-        panels: ``(panels, steps, columns, group)``, or ``(panels, bytes)`` of a quantized weight;
-            aligned to 64 bytes.
         features: N, the rows of the weight.
         depth: K, the values a row.
         target: The processor whose tile the panels fit.
         format: Of a quantized weight, the format whose panels these are; otherwise empty, and the
             format follows from the dtypes.
         rounding: Of a quantized weight, how activations are quantized to be multiplied with it.
+        dtype: Of the weight; bytes if it is quantized.
         calls: Prepared calls by the forms of their tensors, which :func:`linear` keeps here; all
-            weights of one kind share them, as a model's layers do.
+            weights of one kind share them, as a model's layers do. There are none while torch
+            traces with symbols for sizes.
     """
 
-    panels: Tensor
-    features: int
-    depth: int
-    target: Target
-    format: str = ""
-    rounding: str = ""
-    calls: dict[Hashable, Callable[..., Tensor]] = field(init=False, repr=False)
+    __slots__ = (
+        "_panels", "calls", "depth", "dtype", "features", "format", "rounding", "target",
+    )  # fmt: skip
 
-    def __post_init__(self) -> None:
-        """Find the calls of this kind; there are none while torch traces with symbols for sizes."""
-        kind = (self.dtype, self.features, self.depth, self.target, self.format, self.rounding)
-        known = isinstance(self.features, int) and isinstance(self.depth, int)
-        object.__setattr__(self, "calls", _calls.setdefault(kind, {}) if known else {})
+    def __init__(
+        self,
+        panels: Tensor | Later[Tensor],
+        features: int,
+        depth: int,
+        target: Target,
+        format: str = "",  # noqa: A002 - the field's word
+        rounding: str = "",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        """A weight whose panels are there, or will be: then ``dtype`` says what they hold."""
+        self._panels = panels
+        self.features = features
+        self.depth = depth
+        self.target = target
+        self.format = format
+        self.rounding = rounding
+        self.dtype = dtype or self.panels.dtype
+        kind = (self.dtype, features, depth, target, format, rounding)
+        known = isinstance(features, int) and isinstance(depth, int)
+        self.calls: _Calls = _calls.setdefault(kind, {}) if known else {}
+
+    def __repr__(self) -> str:
+        """The kind of weight it is, not its numbers."""
+        kind = self.format or str(self.dtype).removeprefix("torch.")
+        return f"PackedWeight({self.features}, {self.depth}, {kind!r}, {self.rounding!r})"
 
     @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the weight; bytes if it is quantized."""
-        return self.panels.dtype
+    def panels(self) -> Tensor:
+        """``(panels, steps, columns, group)``, or ``(panels, bytes)`` of a quantized weight.
+
+        Aligned to 64 bytes. If they are still being written, they are waited for.
+        """
+        made = self._panels
+        return made() if isinstance(made, Later) else made
+
+    def moved(self, panels: Tensor) -> "PackedWeight":
+        """The same weight, whose panels lie elsewhere."""
+        kind = self.features, self.depth, self.target, self.format, self.rounding
+        return PackedWeight(panels, *kind)
 
     def format_for(self, x: torch.dtype) -> Format:
         """The format of the product with activations of a dtype."""
