@@ -1,7 +1,8 @@
-"""Work that is begun at once by a thread of its own, and done by the time somebody asks for it.
+"""Work that a thread of its own does at once, and whose result is waited for where it is needed.
 
 Laying out the weights of a model is copying, which needs neither Python's lock nor much of a
-processor, and compiling its kernels needs no weights: they are done side by side.
+processor, and compiling its kernels needs no weights: they are done side by side. Nobody does the
+work on the spot, even if it has not begun: there, torch may be watched by a mode of the caller's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import os
 import threading
 import weakref
 from collections import deque
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -22,30 +22,43 @@ _T = TypeVar("_T")
 
 
 class Later(Generic[_T]):
-    """The result of a function that is called once: by a thread, or by who asks before it did.
-
-    An exception is raised to who asks, after another try on the spot.
-    """
+    """The result of a function that a thread calls, or the exception that it raised."""
 
     def __init__(self, work: Callable[[], _T]) -> None:
         self._work: Callable[[], _T] | None = work
         self._result: _T
-        self._lock = threading.Lock()
+        self._error: Exception | None = None
+        self._done = threading.Event()
         _worker.take(self)
 
     def __call__(self) -> _T:
-        """The result, which is waited for."""
+        """The result, which is waited for.
+
+        Raises:
+            Exception: What the function raised.
+        """
         if self._work is not None:
-            with self._lock:
-                work = self._work
-                if work is not None:  # nobody else was faster
-                    self._result = work()
-                    self._work = None
+            _worker.start()
+            self._done.wait()
+        if self._error is not None:
+            raise self._error
         return self._result
 
-    def renew(self) -> None:
-        """Forget a thread that had begun and is gone."""
-        self._lock = threading.Lock()
+    def settle(self) -> None:
+        """Call the function; for the thread."""
+        work = self._work
+        if work is not None:
+            try:
+                self._result = work()
+            except Exception as error:  # noqa: BLE001 - who asks hears of it
+                self._error = error
+            self._work = None
+            self._done.set()
+
+    def renew(self) -> bool:
+        """Forget the threads of another process; whether there is still something to do."""
+        self._done = threading.Event()
+        return self._work is not None
 
 
 class _Worker:
@@ -58,17 +71,21 @@ class _Worker:
     def begin_anew(self) -> None:
         """A forked process has no such thread, and it may have held locks."""
         self._lock = threading.Lock()
-        self._waiting: deque[weakref.ref[Later[Any]]] = deque()
         self._at_work = False
-        for promise in tuple(self._promised):
-            promise.renew()
+        pending = [promise for promise in tuple(self._promised) if promise.renew()]
+        self._waiting = deque(map(weakref.ref, pending))
 
     def take(self, promise: Later[Any]) -> None:
         """Have it done."""
         with self._lock:
             self._promised.add(promise)
             self._waiting.append(weakref.ref(promise))
-            if not self._at_work:
+        self.start()
+
+    def start(self) -> None:
+        """See to it that there is a thread as long as something waits."""
+        with self._lock:
+            if self._waiting and not self._at_work:
                 self._at_work = True
                 threading.Thread(target=self._run, name="deepseek-later", daemon=True).start()
 
@@ -76,8 +93,7 @@ class _Worker:
         while (find := self._next()) is not None:
             promise = find()  # None if nobody wants it any more
             if promise is not None:
-                with suppress(Exception):  # who asks hears of it
-                    promise()
+                promise.settle()
             del promise
 
     def _next(self) -> weakref.ref[Later[Any]] | None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from deepseek.compiler.capture import flatten
+from deepseek.compiler.collector import uncollected
 from deepseek.compiler.program import Program
 from deepseek.compiler.saved.codec import Decoder, Encoder
 from deepseek.compiler.saved.symbols import read_guards, write_guards
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "SavedModel", "load", "save"]
 
-SCHEMA = "deepseek.program/3"
+SCHEMA = "deepseek.program/4"
 _MANIFEST, _WEIGHTS = "manifest.json", "weights.safetensors"
 
 
@@ -102,7 +103,8 @@ def load(path: str | Path, *, copy: bool = False) -> SavedModel:
         tensors = read_weights(folder / _WEIGHTS, manifest["weights"])
         if copy:
             tensors = {name: lasting(tensor) for name, tensor in tensors.items()}
-        graphs = tuple(_read_graph(Decoder(tensors), each) for each in manifest["graphs"])
+        with uncollected():
+            graphs = tuple(_read_graph(Decoder(tensors), each) for each in manifest["graphs"])
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

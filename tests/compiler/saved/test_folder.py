@@ -151,7 +151,7 @@ def test_changed_weights_are_refused(folder: Path) -> None:
         ("version", "0.0.1", "got 0.0.1"),
         ("target", {"architecture": "aarch64"}, "got one for aarch64"),
         ("graphs", [{}], "found it damaged"),
-        ("weights", {"bytes": 1, "sha256": []}, "found it changed"),
+        ("weights", {"bytes": 1, "xxh3_128": []}, "found it changed"),
         ("weights", {"bytes": 1}, "found it damaged"),
         ("weights", "../weights.safetensors", "found it damaged"),
     ],
