@@ -3,10 +3,12 @@
 import subprocess
 import sys
 from importlib.metadata import version
+from types import ModuleType
 
 import pytest
 
 import deepseek
+from deepseek import compiler
 
 
 @pytest.mark.parametrize("name", deepseek.__all__)
@@ -15,9 +17,16 @@ def test_every_public_name_is_there(name: str) -> None:
     assert name in dir(deepseek)
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'quantise'"):
-        deepseek.quantise  # noqa: B018
+@pytest.mark.parametrize("name", compiler.__all__)
+def test_every_name_of_the_compiler_is_there(name: str) -> None:
+    assert getattr(compiler, name) is not None
+    assert name in dir(compiler)
+
+
+@pytest.mark.parametrize("package", [deepseek, compiler])
+def test_an_unknown_name_is_an_attribute_error(package: ModuleType) -> None:
+    with pytest.raises(AttributeError, match=f"'{package.__name__}' has no attribute 'quantise'"):
+        package.quantise  # noqa: B018
 
 
 def test_the_version_is_that_of_the_package() -> None:

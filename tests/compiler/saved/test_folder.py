@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 import deepseek
-from deepseek.compiler.saved import load, save
+from deepseek.compiler import load, save
 from deepseek.errors import InputError
 
 Case = tuple[nn.Module, Callable[[int, int], dict[str, Tensor]]]
