@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from deepseek.kernels.calls import needs_torch
 from deepseek.kernels.gemm import PackedWeight, pack_weight
 from deepseek.kernels.gemm.spec import int8_format
-from deepseek.kernels.int8 import LONGEST_SUM, pack_groups, pack_int8
+from deepseek.kernels.int8 import LONGEST_SUM, pack_groups, pack_int8, quantize_int8
 from deepseek.kernels.later import Later
 from deepseek.kernels.target import current
 from deepseek.nn.groups import grouped_weight
@@ -55,8 +56,10 @@ _PRECISIONS: dict[str, Callable[[Tensor, Target], _Form]] = {
 
 def _panels(weight: Tensor, form: _Form, target: Target) -> Tensor:
     """The panels of a weight in floating point."""
-    if form.format:
+    if form.format and needs_torch(weight):
         return pack_int8(*quantize_weight(weight.float()), form.rounding, target).panels
+    if form.format:
+        return quantize_int8(weight.float(), form.rounding, target).panels
     return pack_weight(weight.to(form.dtype), target).panels
 
 

@@ -16,21 +16,27 @@ zeros.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from deepseek.kernels.calls import needs_torch
 from deepseek.kernels.gemm.spec import FORMATS, Format, GroupedFormat
-from deepseek.kernels.pages import lasting_cat
+from deepseek.kernels.pages import lasting_cat, lasting_empty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["QuantizedWeight", "padded_to", "panel_bytes", "read_panels", "write_panels"]
+__all__ = [
+    "INT8_WORDS", "QuantizedWeight", "int8_panels", "padded_to", "panel_bytes", "read_panels",
+    "write_panels",
+]  # fmt: skip
 
 _SCALES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-_WORDS = {2: torch.int16, 4: torch.int32}  # so many int8 as one: copied four times as fast
+INT8_WORDS = {2: torch.int16, 4: torch.int32}
+"""So many int8 as one, by the values of a step: copied four times as fast."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -90,26 +96,41 @@ def write_panels(weight: QuantizedWeight, format_name: str, columns: int) -> Ten
     padded = padded_to(weight.integers, panels * columns, steps * scheme.group)
     if _has_hidden_zero(scheme):
         padded = padded + 8
-    scales = _by_panel(weight.scales, panels, columns)
     if not isinstance(scheme, GroupedFormat):
-        sizes = panels, columns, steps
-        words = padded.view(_WORDS[scheme.group]).view(sizes) if steps else padded.view(sizes)
-        parts = [
-            words.transpose(1, 2).reshape(panels, steps * columns),
-            scales.view(panels, columns).float(),
-            # exact in fp32, whose sums are three times as fast: below 2 ** 24, as K is limited
-            padded.float().sum(1).int().view(panels, columns),
-        ]
-        return _joined(parts)
+        words = padded.view(INT8_WORDS[scheme.group]) if steps else padded
+        # exact in fp32, whose sums are three times as fast: below 2 ** 24, as K is limited
+        return int8_panels(words, weight.scales, padded.float().sum(1, keepdim=True), columns)
 
     groups = padded.view(panels, columns, steps, scheme.group).transpose(1, 2)
     parts = [
         _in_nibbles(groups) if scheme.bits == 4 else _in_pairs(groups),
-        scales.to(_SCALES[scheme.scales]),
+        _by_panel(weight.scales, panels, columns).to(_SCALES[scheme.scales]),
     ]
     if weight.zeros is not None:
         parts.append(_by_panel(weight.zeros, panels, columns).bfloat16())
     return _joined(parts).view(panels, panel_bytes(scheme, columns, k))
+
+
+def int8_panels(words: Tensor, scales: Tensor, sums: Tensor, columns: int) -> Tensor:
+    """The panels of an int8 weight, from what belongs to a row.
+
+    Args:
+        words: ``(N, steps)``, the integers of a step as one; zeros after the last of a row.
+        scales: ``(N, 1)``.
+        sums: ``(N, 1)``, of the integers, whole numbers of any dtype.
+        columns: Rows a panel.
+    """
+    panels = -(-words.shape[0] // columns)
+    parts = [_by_panel(each, panels, columns) for each in (words, scales.float(), sums.int())]
+    widths = [prod(part.shape[1:]) * part.dtype.itemsize for part in parts]
+    size = panels, sum(widths)
+    torch_sees = needs_torch(*parts)
+    whole = (
+        words.new_empty(size, dtype=torch.uint8) if torch_sees else lasting_empty(size, torch.uint8)
+    )
+    for part, place in zip(parts, torch.split(whole, widths, dim=1), strict=True):
+        place.view(part.dtype).view(part.shape).copy_(part)
+    return whole
 
 
 def read_panels(panels: Tensor, n: int, k: int, format_name: str, columns: int) -> QuantizedWeight:
@@ -148,10 +169,13 @@ def _has_hidden_zero(scheme: Format) -> bool:
 
 
 def _by_panel(values: Tensor, panels: int, columns: int) -> Tensor:
-    """``(N, groups)`` to ``(panels, groups, columns)``."""
-    padded = values.new_zeros(panels * columns, values.shape[1])
-    padded[: values.shape[0]] = values
-    return padded.view(panels, columns, values.shape[1]).transpose(1, 2)
+    """``(N, groups)`` to ``(panels, groups, columns)``, with zeros for rows that there are not."""
+    rows, groups = values.shape
+    if rows != panels * columns:
+        padded = values.new_zeros(panels * columns, groups)
+        padded[:rows] = values
+        values = padded
+    return values.view(panels, columns, groups).transpose(1, 2)
 
 
 def _by_row(groups: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Activations as integers, row by row, in the form that a product reads them.
 
-One pass over a row finds its extremes, a second one divides by the scale, rounds and packs. Three
+One pass over a row finds its extremes, a second one divides by the scale, rounds and packs. Four
 kinds, all with a half rounded to the even neighbour and a scale of zero replaced by the smallest
 step of the dtype at 1:
 
@@ -10,10 +10,11 @@ step of the dtype at 1:
   lie to one side of zero, as after an activation function.
 - ``blocks``: 16 bits with a scale for each group of values, ``max|x| / 32767``; for weights that
   alone are quantized.
+- ``weight``: ``q = clamp(x / scale, -127, 127)``, ``scale = max|x| / 127``; for rows of a weight.
 
-The first two are those of :mod:`deepseek.nn.int8_arithmetic`, bit for bit: of bf16 activations the
-result of every step is rounded to bf16. The scale of a row (in ``blocks`` of a group) with a NaN or
-an infinity is NaN, as is one beyond the greatest number.
+All but ``blocks`` are those of :mod:`deepseek.nn.int8_arithmetic`, bit for bit: of bf16 activations
+the result of every step is rounded to bf16. The scale of a row (in ``blocks`` of a group) with a
+NaN or an infinity is NaN, as is one beyond the greatest number.
 """
 
 from __future__ import annotations
@@ -95,13 +96,13 @@ def _quantize(
     total = f.variable(f.zeros(I32))
 
     def write(quotient_of: Callable[[Value], Value]) -> None:
-        for place, mask in strips([total] if rounding.grouped else []):
+        for place, mask in strips([total] if rounding.summed else []):
             quotient = _as_bf16(quotient_of(x.load(place, mask)), really=as_bf16)
             if rounding.one_sided:
                 quotient = _as_bf16(quotient + point, really=as_bf16)
             steps = f.nearest(_between(f, rounding, quotient))
             integers.store(steps + offset, place)
-            if rounding.grouped:
+            if rounding.summed:
                 total.set(total + steps)
 
     divisor, reciprocal = scale.splat(), (1.0 / scale).splat()
@@ -113,7 +114,7 @@ def _quantize(
 
     header = f.array(packed.pointer, F32)
     header.store(scale)
-    second = f.reduce("add", total).to(F32) if rounding.grouped else (zero + offset).bits(F32)
+    second = f.reduce("add", total).to(F32) if rounding.summed else (zero + offset).bits(F32)
     header.store(second, 1)
 
 

@@ -159,7 +159,7 @@ def int8_format(target: Target) -> Format:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rounding:
-    """How the numbers of a row of activations become integers.
+    """How the numbers of a row of activations, or of a weight, become integers.
 
     Attributes:
         name: Key of the table :data:`ROUNDINGS`.
@@ -167,6 +167,7 @@ class Rounding:
         highest: Greatest integer.
         one_sided: Whether the integers have a zero point; otherwise zero is zero.
         grouped: Whether every group of a row has a scale, instead of the row.
+        summed: Whether the sum of the integers is kept beside the scale, instead of a zero point.
         in_dtype: Whether bf16 activations are divided and shifted in bf16, as torch would do it.
     """
 
@@ -175,11 +176,12 @@ class Rounding:
     highest: int
     one_sided: bool = False
     grouped: bool = False
+    summed: bool = False
     in_dtype: bool = False
 
     def offset(self, stored: str) -> int:
-        """What is added to an integer to store it in a type: its own range goes to the type's."""
-        return {"uint8": 0, "int8": -128, "int16": self.lowest}[stored] - self.lowest
+        """What is added to an integer to store it in a type: the least becomes 0 without a sign."""
+        return -self.lowest if stored == "uint8" else 0
 
 
 ROUNDINGS = {
@@ -187,7 +189,8 @@ ROUNDINGS = {
     for rounding in (
         Rounding(name="symmetric", lowest=-128, highest=127, in_dtype=True),
         Rounding(name="asymmetric", lowest=-128, highest=127, one_sided=True, in_dtype=True),
-        Rounding(name="blocks", lowest=-32767, highest=32767, grouped=True),
+        Rounding(name="blocks", lowest=-32767, highest=32767, grouped=True, summed=True),
+        Rounding(name="weight", lowest=-127, highest=127, summed=True),
     )
 }
 """What they compute is told in :mod:`deepseek.kernels.gemm.rows`."""

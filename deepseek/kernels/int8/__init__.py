@@ -12,12 +12,13 @@ from deepseek.kernels.int8.pack import (
     pack_int8,
     pack_weight_only,
     quantize_groups,
+    quantize_int8,
 )
 from deepseek.kernels.int8.reference import quantize_rows_reference, quantized_linear_reference
 from deepseek.kernels.int8.rows import quantize_rows
 
 __all__ = [
     "LONGEST_SUM", "QuantizedWeight", "linear_int8", "linear_weight_only", "pack_groups",
-    "pack_int8", "pack_weight_only", "quantize_groups", "quantize_rows",
+    "pack_int8", "pack_weight_only", "quantize_groups", "quantize_int8", "quantize_rows",
     "quantize_rows_reference", "quantized_linear_reference",
 ]  # fmt: skip
